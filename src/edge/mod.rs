@@ -1,0 +1,5 @@
+//! The edge: where clients arrive.
+
+mod settings;
+
+pub use settings::EdgeSettings;

@@ -1,0 +1,24 @@
+//! What the edge is told by configuration.
+
+use std::time::Duration;
+
+use crate::size::ByteSize;
+
+/// Section 3.4: what a client may do, and for how long it may do nothing.
+#[derive(Clone, Debug)]
+pub struct EdgeSettings {
+    /// `CLIENT_HEADER_TIMEOUT_SECONDS`: the first request from accept to its complete head, later ones from their first byte.
+    pub header_timeout: Duration,
+    /// `CLIENT_BODY_TIMEOUT_SECONDS`: no progress of a request body.
+    pub body_timeout: Duration,
+    /// `CLIENT_WRITE_TIMEOUT_SECONDS`: a client that reads nothing while data waits.
+    pub write_timeout: Duration,
+    /// `CLIENT_IDLE_SECONDS`: between two requests.
+    pub idle: Duration,
+    /// `MAX_CLIENT_CONNECTIONS`: beyond it new connections wait in the backlog.
+    pub max_connections: usize,
+    /// `MAX_HEADER_BYTES`: a request head.
+    pub max_header_bytes: ByteSize,
+    /// `HEALTH_PATH`; none = not answered on the proxy listener.
+    pub health_path: Option<String>,
+}

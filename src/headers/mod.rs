@@ -1,0 +1,9 @@
+//! Fields of messages: what is removed, what is set, what is never forwarded. (p)
+//!
+//! Fields are stripped or set in this room only.
+
+pub mod credentials;
+pub mod web;
+
+pub use credentials::ApiKey;
+pub use web::WebPageRule;

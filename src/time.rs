@@ -1,0 +1,159 @@
+//! Times: offsets within an exchange, durations as people write them, and a timer that is cheap to postpone.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+/// Time since an exchange began. The race's plan knows no other clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Offset(Duration);
+
+impl Offset {
+    /// The beginning of the exchange.
+    pub const ZERO: Self = Self(Duration::ZERO);
+
+    /// So much after the beginning.
+    pub const fn new(since_start: Duration) -> Self {
+        Self(since_start)
+    }
+
+    /// The time since the beginning.
+    pub const fn get(self) -> Duration {
+        self.0
+    }
+
+    /// This much later. Saturates.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration))
+    }
+}
+
+/// A duration in the shortest exact form that configuration accepts: `250ms`, `30s`, `5m`, `1h30m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Human(pub Duration);
+
+impl fmt::Display for Human {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.as_millis();
+        if self.0.subsec_nanos() % 1_000_000 != 0 {
+            return write!(f, "{}s", self.0.as_secs_f64());
+        }
+        if millis % 1000 != 0 {
+            if millis < 1000 {
+                return write!(f, "{millis}ms");
+            }
+            return write!(f, "{}s", self.0.as_secs_f64());
+        }
+        let seconds = self.0.as_secs();
+        match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+            (0, 0, s) => write!(f, "{s}s"),
+            (0, m, 0) => write!(f, "{m}m"),
+            (0, 1, s) => write!(f, "{}s", 60 + s),
+            (0, m, s) => write!(f, "{m}m{s}s"),
+            (h, 0, 0) => write!(f, "{h}h"),
+            (h, m, 0) => write!(f, "{h}h{m}m"),
+            (h, m, s) => write!(f, "{h}h{m}m{s}s"),
+        }
+    }
+}
+
+/// A deadline that moves far more often than it is reached, such as an idle limit.
+///
+/// Moving it *later* only stores a number: the timer underneath fires at the time it was last set to, sees that it is
+/// too early, and goes on. Moving it *earlier* resets the timer. Nothing is registered until the first poll, so a
+/// connection that never waits pays nothing.
+#[derive(Debug, Default)]
+pub struct LazyDeadline {
+    at: Option<Instant>,
+    /// Boxed: most connections of a busy server never wait long enough to need it.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl LazyDeadline {
+    /// Sets or moves the deadline.
+    pub fn set(&mut self, at: Instant) {
+        self.at = Some(at);
+        if let Some(timer) = &mut self.timer
+            && timer.deadline() > at
+        {
+            timer.as_mut().reset(at);
+        }
+    }
+
+    /// There is no deadline any more.
+    pub fn clear(&mut self) {
+        self.at = None;
+    }
+
+    /// When it is due.
+    pub fn at(&self) -> Option<Instant> {
+        self.at
+    }
+
+    /// Ready once the deadline has passed; pending without one.
+    ///
+    /// The waker is woken at the deadline, and sometimes earlier for nothing.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(at) = self.at else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        loop {
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if timer.deadline() >= at {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_shown_as_configuration_takes_them() {
+        for (millis, text) in [
+            (0, "0s"),
+            (250, "250ms"),
+            (1_500, "1.5s"),
+            (30_000, "30s"),
+            (75_000, "75s"),
+            (290_000, "4m50s"),
+            (300_000, "5m"),
+            (5_400_000, "1h30m"),
+        ] {
+            assert_eq!(Human(Duration::from_millis(millis)).to_string(), text);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_that_was_moved_later_fires_at_the_later_time() {
+        let start = Instant::now();
+        let mut deadline = LazyDeadline::default();
+        deadline.set(start + Duration::from_secs(1));
+        let first = std::future::poll_fn(|cx| Poll::Ready(deadline.poll(cx))).await;
+        assert!(first.is_pending());
+        deadline.set(start + Duration::from_secs(3));
+        std::future::poll_fn(|cx| deadline.poll(cx)).await;
+        assert_eq!(start.elapsed().as_secs(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_that_was_moved_earlier_fires_at_the_earlier_time() {
+        let start = Instant::now();
+        let mut deadline = LazyDeadline::default();
+        deadline.set(start + Duration::from_secs(60));
+        let first = std::future::poll_fn(|cx| Poll::Ready(deadline.poll(cx))).await;
+        assert!(first.is_pending());
+        deadline.set(start + Duration::from_secs(1));
+        std::future::poll_fn(|cx| deadline.poll(cx)).await;
+        assert_eq!(start.elapsed().as_secs(), 1);
+    }
+}
