@@ -1,5 +1,6 @@
 //! forebay: an appliance in front of a flaky HTTP backend.
 pub mod answer;
+pub mod body;
 pub mod dialect;
 pub mod edge;
 pub mod headers;
@@ -7,6 +8,7 @@ pub mod ids;
 pub mod race;
 pub mod routes;
 pub mod secret;
+pub mod shutdown;
 pub mod size;
 pub mod telemetry;
 pub mod time;

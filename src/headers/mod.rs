@@ -3,6 +3,7 @@
 //! Fields are stripped or set in this room only.
 
 pub mod credentials;
+pub mod hop;
 pub mod web;
 
 pub use credentials::ApiKey;

@@ -1,0 +1,288 @@
+//! A request body that can be sent as often as needed.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
+
+use super::{Full, Held, Quota};
+use crate::time::LazyDeadline;
+
+/// A complete request body. Cloning it copies no byte, and two attempts can send it at the same time.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot(Option<Arc<Segments>>);
+
+#[derive(Debug)]
+struct Segments {
+    list: Vec<Bytes>,
+    length: u64,
+    _held: Held,
+}
+
+/// What a body may cost until it is complete.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// `MAX_REQUEST_BODY_BYTES`.
+    pub max: u64,
+    /// `CLIENT_BODY_TIMEOUT_SECONDS`: no progress for so long.
+    pub progress: Duration,
+}
+
+/// Why there is no snapshot.
+#[derive(Debug)]
+pub enum CollectError<E> {
+    /// The body is longer than the cap.
+    TooLarge,
+    /// The quota of all bodies is used up.
+    Full,
+    /// The client sent nothing for so long.
+    Stalled(Duration),
+    /// The body is malformed, or the client is gone.
+    Broken(E),
+}
+
+impl<E> From<Full> for CollectError<E> {
+    fn from(_: Full) -> Self {
+        Self::Full
+    }
+}
+
+/// A chunk shorter than this is copied behind its neighbour: as a slice of its own it could keep a whole read buffer
+/// alive, and memory would be what was sent times a thousand.
+const COPY_BELOW: usize = 4096;
+
+impl Snapshot {
+    /// Reads a body to its end.
+    ///
+    /// Not cancel-safe: dropping the future drops what was read, which is what should happen when the client is gone.
+    pub async fn collect<B>(body: B, limits: Limits, quota: &Arc<Quota>) -> Result<Self, CollectError<B::Error>>
+    where
+        B: Body<Data = Bytes>,
+    {
+        if body.is_end_stream() {
+            return Ok(Self::default());
+        }
+        if body.size_hint().lower() > limits.max {
+            return Err(CollectError::TooLarge);
+        }
+        let mut body = pin!(body);
+        let mut parts = Parts { list: Vec::new(), tail: BytesMut::new(), length: 0, held: quota.hold() };
+        let mut clock = LazyDeadline::default();
+        while let Some(frame) = next_frame(body.as_mut(), &mut clock, limits.progress).await? {
+            // Trailers end the body; they are not forwarded.
+            let Ok(chunk) = frame.into_data() else { break };
+            if parts.length + chunk.len() as u64 > limits.max {
+                return Err(CollectError::TooLarge);
+            }
+            parts.add(chunk)?;
+        }
+        Ok(parts.finish())
+    }
+
+    /// Its length in bytes.
+    pub fn len(&self) -> u64 {
+        self.0.as_ref().map_or(0, |segments| segments.length)
+    }
+
+    /// Whether it has no byte.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All bytes in one piece, for a look inside. Copies where they lie in several.
+    pub fn joined(&self) -> Bytes {
+        match self.0.as_ref().map_or(&[][..], |segments| &segments.list) {
+            [] => Bytes::new(),
+            [only] => only.clone(),
+            several => several.concat().into(),
+        }
+    }
+
+    /// The body of one more attempt.
+    pub fn replay(&self) -> Replay {
+        Replay { segments: self.0.clone(), next: 0, left: self.len() }
+    }
+}
+
+async fn next_frame<B: Body>(
+    mut body: Pin<&mut B>,
+    clock: &mut LazyDeadline,
+    progress: Duration,
+) -> Result<Option<Frame<B::Data>>, CollectError<B::Error>> {
+    clock.clear();
+    poll_fn(|cx| match body.as_mut().poll_frame(cx) {
+        Poll::Ready(frame) => Poll::Ready(frame.transpose().map_err(CollectError::Broken)),
+        Poll::Pending => {
+            if clock.at().is_none() {
+                clock.set(Instant::now() + progress);
+            }
+            ready!(clock.poll(cx));
+            Poll::Ready(Err(CollectError::Stalled(progress)))
+        }
+    })
+    .await
+}
+
+/// A snapshot in the making.
+struct Parts {
+    list: Vec<Bytes>,
+    tail: BytesMut,
+    length: u64,
+    held: Held,
+}
+
+impl Parts {
+    fn add(&mut self, chunk: Bytes) -> Result<(), Full> {
+        self.held.grow(chunk.len())?;
+        self.length += chunk.len() as u64;
+        // The first chunk is taken as it is, however short: most bodies have no other.
+        if chunk.len() < COPY_BELOW && !self.list.is_empty() {
+            self.tail.extend_from_slice(&chunk);
+        } else {
+            self.flush_tail();
+            self.list.push(chunk);
+        }
+        Ok(())
+    }
+
+    fn flush_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.list.push(self.tail.split().freeze());
+        }
+    }
+
+    fn finish(mut self) -> Snapshot {
+        self.flush_tail();
+        if self.length == 0 {
+            return Snapshot::default();
+        }
+        Snapshot(Some(Arc::new(Segments { list: self.list, length: self.length, _held: self.held })))
+    }
+}
+
+/// A snapshot on its way to an upstream.
+#[derive(Debug)]
+pub struct Replay {
+    segments: Option<Arc<Segments>>,
+    next: usize,
+    left: u64,
+}
+
+impl Body for Replay {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let segment = self.segments.as_ref().and_then(|segments| segments.list.get(self.next)).cloned();
+        let Some(segment) = segment else { return Poll::Ready(None) };
+        self.next += 1;
+        self.left -= segment.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(segment))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt, Full as FullBody, StreamBody, channel::Channel};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { max: 1 << 20, progress: Duration::from_secs(30) };
+
+    fn body_of(chunks: Vec<Vec<u8>>) -> impl Body<Data = Bytes, Error = Infallible> {
+        StreamBody::new(tokio_stream_of(chunks.into_iter().map(|c| Ok(Frame::data(Bytes::from(c))))))
+    }
+
+    /// A stream from an iterator, without a further dependency.
+    fn tokio_stream_of<I: Iterator + Unpin>(iterator: I) -> impl futures_core::Stream<Item = I::Item> {
+        struct Iter<I>(I);
+        impl<I: Iterator + Unpin> futures_core::Stream for Iter<I> {
+            type Item = I::Item;
+            fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<I::Item>> {
+                Poll::Ready(self.0.next())
+            }
+        }
+        Iter(iterator)
+    }
+
+    proptest! {
+        /// However a body is cut into chunks, every replay is the same bytes, and the quota is charged for them once.
+        #[test]
+        fn replays_are_identical(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..9000), 0..6)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            runtime.block_on(async {
+                let quota = Quota::new(1 << 20);
+                let whole = chunks.concat();
+                let snapshot = Snapshot::collect(body_of(chunks), LIMITS, &quota).await.unwrap();
+                prop_assert_eq!(quota.used(), whole.len());
+                let copy = snapshot.clone();
+                let (first, second) = tokio::join!(snapshot.replay().collect(), copy.replay().collect());
+                prop_assert_eq!(first.unwrap().to_bytes(), &whole);
+                prop_assert_eq!(second.unwrap().to_bytes(), &whole);
+                prop_assert_eq!(&snapshot.joined(), &whole);
+                prop_assert_eq!(snapshot.len(), whole.len() as u64);
+                drop((snapshot, copy));
+                prop_assert_eq!(quota.used(), 0);
+                Ok(())
+            })?;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_declared_length_above_the_cap_is_refused_before_a_byte_is_read() {
+        let limits = Limits { max: 4, ..LIMITS };
+        let end = Snapshot::collect(FullBody::new(Bytes::from_static(b"12345")), limits, &Quota::new(100)).await;
+        assert!(matches!(end, Err(CollectError::TooLarge)));
+    }
+
+    #[tokio::test]
+    async fn an_undeclared_length_above_the_cap_is_refused_where_it_passes_it() {
+        let limits = Limits { max: 4, ..LIMITS };
+        let quota = Quota::new(100);
+        let end = Snapshot::collect(body_of(vec![b"123".to_vec(), b"45".to_vec()]), limits, &quota).await;
+        assert!(matches!(end, Err(CollectError::TooLarge)));
+        assert_eq!(quota.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_full_quota_is_an_error_and_what_was_held_is_given_back() {
+        let quota = Quota::new(4);
+        let end = Snapshot::collect(body_of(vec![b"123".to_vec(), b"45".to_vec()]), LIMITS, &quota).await;
+        assert!(matches!(end, Err(CollectError::Full)));
+        assert_eq!(quota.used(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn progress_restarts_the_clock_and_its_absence_ends_the_wait() {
+        let (mut sender, body) = Channel::<Bytes>::new(1);
+        let quota = Quota::new(100);
+        let start = Instant::now();
+        let client = async move {
+            for _ in 0..3 {
+                tokio::time::sleep(Duration::from_secs(20)).await;
+                sender.send_data(Bytes::from_static(b"x")).await.unwrap();
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            end = Snapshot::collect(body, LIMITS, &quota) => assert!(matches!(end, Err(CollectError::Stalled(_)))),
+            () = client => {}
+        }
+        assert_eq!(start.elapsed().as_secs(), 90);
+    }
+}
