@@ -1,7 +1,18 @@
 //! Upstreams: where they are, how they are reached, and one try to obtain response headers from them.
 
 mod address;
+mod attempt;
+mod connect;
+mod connection;
+mod failure;
+mod pool;
+mod resolve;
 mod settings;
+mod wire;
 
 pub use address::{BaseUrl, BaseUrlError, Origin, has_dot_segment};
+pub use attempt::{Head, Outbound, Phase, Progress, ResponseBody, attempt};
+pub use failure::{Breach, ConnectStage, Failure, Trace};
+pub use pool::Pool;
+pub use resolve::Resolver;
 pub use settings::TransportSettings;

@@ -1,0 +1,85 @@
+//! What the attempts of one exchange came to.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::time::Instant;
+
+use crate::ids::AttemptNo;
+
+/// The attempts of one exchange in the order of their ends. Displayed as in `X-Forebay-Timeline`:
+/// `1=timeout@30.0,2=200@0.8` (attempt = outcome @ seconds from its start).
+#[derive(Debug, Default)]
+pub struct Timeline {
+    attempts: u32,
+    entries: Vec<Entry>,
+    /// In flight, with their starts.
+    open: Vec<(AttemptNo, Instant)>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    no: AttemptNo,
+    outcome: Outcome,
+    took: Duration,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// With a response head.
+    Head(StatusCode),
+    /// With a failure, as labelled.
+    Failure(&'static str),
+}
+
+impl Timeline {
+    /// An attempt starts now. A free replacement has the number of what it replaces.
+    pub fn started(&mut self, no: AttemptNo) {
+        self.attempts = self.attempts.max(no.get());
+        self.open.push((no, Instant::now()));
+    }
+
+    /// An attempt has ended now.
+    pub fn ended(&mut self, no: AttemptNo, outcome: Outcome) {
+        if let Some(index) = self.open.iter().position(|(open, _)| *open == no) {
+            let (no, since) = self.open.remove(index);
+            self.entries.push(Entry { no, outcome, took: since.elapsed() });
+        }
+    }
+
+    /// The number of attempts, free replacements excepted.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// How long the attempt took that gave the head, if one did.
+    pub fn time_to_head(&self) -> Option<Duration> {
+        self.entries.iter().find(|entry| matches!(entry.outcome, Outcome::Head(_))).map(|entry| entry.took)
+    }
+}
+
+impl fmt::Display for Timeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let open = self.open.iter().map(|(no, since)| Entry {
+            no: *no,
+            outcome: Outcome::Failure("cancelled"),
+            took: since.elapsed(),
+        });
+        let mut comma = "";
+        for entry in self.entries.iter().map(Ok).chain(open.map(Err)) {
+            let entry = match &entry {
+                Ok(ended) => *ended,
+                Err(open) => open,
+            };
+            let seconds = entry.took.as_secs_f64();
+            match entry.outcome {
+                Outcome::Head(status) => write!(f, "{comma}{}={}@{seconds:.1}", entry.no, status.as_u16())?,
+                Outcome::Failure(label) => write!(f, "{comma}{}={label}@{seconds:.1}", entry.no)?,
+            }
+            comma = ",";
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,249 @@
+//! One try to obtain response headers.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header, response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::failure::{Breach, Failure};
+use super::pool::{Lease, Pool};
+use super::wire::Gauge;
+use crate::body::{Replay, Snapshot};
+
+/// A request as the upstream is to see it. Every attempt sends the same one.
+#[derive(Clone, Debug)]
+pub struct Outbound {
+    /// As the client sent it.
+    pub method: Method,
+    /// Path and query only.
+    pub target: Uri,
+    /// End-to-end fields, `Host` among them.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Snapshot,
+}
+
+/// A complete response head and the body behind it.
+#[derive(Debug)]
+pub struct Head {
+    /// Status and fields.
+    pub parts: response::Parts,
+    /// What follows.
+    pub body: ResponseBody,
+}
+
+/// How far an attempt has come, for the one who holds the clocks.
+#[derive(Debug, Default)]
+pub struct Progress(OnceLock<Arc<Gauge>>);
+
+/// What the clocks of an attempt need to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It waits for a connection, which has clocks of its own.
+    Connecting,
+    /// It is being written; the last byte was taken then.
+    Writing {
+        /// When the socket last took a byte.
+        progress: Instant,
+    },
+    /// It was written completely.
+    Written {
+        /// When its last byte was taken.
+        at: Instant,
+    },
+}
+
+impl Progress {
+    /// Where the attempt is now.
+    pub fn phase(&self) -> Phase {
+        match self.0.get() {
+            None => Phase::Connecting,
+            Some(gauge) => match gauge.written_at() {
+                Some(at) => Phase::Written { at },
+                None => Phase::Writing { progress: gauge.progress_at() },
+            },
+        }
+    }
+}
+
+/// Obtains a response head, or says why there is none.
+///
+/// Limits the wait for a connection and the connect; the clocks for writing and for the head are the caller's, with
+/// the help of `progress`. Dropping the future ends the attempt at once: its connection is closed.
+pub async fn attempt(pool: &Arc<Pool>, outbound: &Outbound, fresh: bool, progress: &Progress) -> Result<Head, Failure> {
+    let mut lease = pool.checkout(fresh).await?;
+    let gauge = Arc::clone(&lease.connection.gauge);
+    gauge.begin();
+    // Set once: an attempt has one connection.
+    let _ = progress.0.set(Arc::clone(&gauge));
+    let request = outbound.request(&gauge);
+    let response = match lease.connection.sender.try_send_request(request).await {
+        Ok(response) => response,
+        Err(mut error) => {
+            let never_sent = error.take_message().is_some();
+            return Err(broken(never_sent, error.into_error(), &gauge));
+        }
+    };
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // Nobody asked for another protocol (RFC 9110 §15.2.2).
+        return Err(Failure::Broken(Breach::Malformed, gauge.trace(), "an unasked 101".into()));
+    }
+    if gauge.written_at().is_none() {
+        gauge.stop();
+    }
+    Ok(Head::new(response, lease))
+}
+
+fn broken(never_sent: bool, error: hyper::Error, gauge: &Gauge) -> Failure {
+    let mut trace = gauge.trace();
+    if never_sent {
+        trace.written = 0;
+    }
+    let breach = if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
+        Breach::Malformed
+    } else if is_reset(&error) {
+        Breach::Reset
+    } else {
+        Breach::Closed
+    };
+    Failure::Broken(breach, trace, error.into())
+}
+
+fn is_reset(error: &hyper::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return matches!(io.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted);
+        }
+        cause = error.source();
+    }
+    false
+}
+
+impl Outbound {
+    fn request(&self, gauge: &Arc<Gauge>) -> Request<SendBody> {
+        let mut request = Request::new(SendBody { replay: self.body.replay(), gauge: Arc::clone(gauge) });
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.target.clone();
+        request.headers_mut().clone_from(&self.headers);
+        request
+    }
+}
+
+/// A request body on its way, which tells when it has ended and stops when nobody wants it any more.
+pub(super) struct SendBody {
+    replay: Replay,
+    gauge: Arc<Gauge>,
+}
+
+impl Body for SendBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.gauge.is_stopped() {
+            // Nobody wakes it: the connection is closed when the response ends.
+            return Poll::Pending;
+        }
+        let frame = Pin::new(&mut self.replay).poll_frame(cx);
+        if self.replay.is_end_stream() {
+            self.gauge.body_ended();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let ended = self.replay.is_end_stream();
+        if ended {
+            self.gauge.body_ended();
+        }
+        ended
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.replay.size_hint()
+    }
+}
+
+impl Head {
+    fn new(response: Response<Incoming>, lease: Lease) -> Self {
+        let (parts, incoming) = response.into_parts();
+        Self { parts, body: ResponseBody { incoming, lease: Some(lease) } }
+    }
+
+    /// Whether its body is a stream of events that an event of ours could follow.
+    pub fn is_open_event_stream(&self) -> bool {
+        let fields = &self.parts.headers;
+        let is_event_stream = |v: &http::HeaderValue| {
+            let essence = v.as_bytes().split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
+            essence.eq_ignore_ascii_case(b"text/event-stream")
+        };
+        fields.get(header::CONTENT_TYPE).is_some_and(is_event_stream)
+            && !fields.contains_key(header::CONTENT_ENCODING)
+            && !fields.contains_key(header::CONTENT_LENGTH)
+    }
+}
+
+/// A response body. With its last byte its connection goes back to the pool, if the exchange was orderly; dropped
+/// earlier, it closes the connection at once.
+#[derive(Debug)]
+pub struct ResponseBody {
+    incoming: Incoming,
+    lease: Option<Lease>,
+}
+
+impl ResponseBody {
+    fn release(&mut self) {
+        if let Some(lease) = self.lease.take()
+            && lease.connection.gauge.is_reusable()
+        {
+            lease.park();
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        let frame = Pin::new(&mut this.incoming).poll_frame(cx);
+        match &frame {
+            Poll::Ready(None) => this.release(),
+            Poll::Ready(Some(Err(_))) => this.lease = None,
+            Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        if self.incoming.is_end_stream() {
+            self.release();
+        }
+    }
+}
+
+impl std::fmt::Debug for Lease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lease").field("gauge", &self.connection.gauge).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,73 @@
+//! One connection to an upstream, with hyper's client on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::attempt::SendBody;
+use super::connect::Stream;
+use super::failure::{ConnectStage, Failure};
+use super::pool::Slot;
+use super::wire::{Gauge, Wire};
+use crate::shutdown::Tasks;
+
+/// `MAX_HEADER_BYTES` is for clients; an upstream's head may be this long.
+const MAX_HEAD_BYTES: usize = 256 * 1024;
+/// …and have so many fields.
+const MAX_HEAD_FIELDS: usize = 256;
+
+/// A connection. Dropping it closes the socket, whatever is under way on it.
+pub(super) struct Connection {
+    pub(super) sender: SendRequest<SendBody>,
+    pub(super) gauge: Arc<Gauge>,
+    /// When it is too old for another exchange.
+    pub(super) expires: Instant,
+    driver: AbortHandle,
+}
+
+impl Connection {
+    /// Puts hyper's client on a stream and runs it in the background.
+    ///
+    /// The one place where hyper's defaults for upstreams are decided: head limits are ours, nothing is retried, and
+    /// titles and order of fields are left alone.
+    pub(super) async fn open(stream: Stream, slot: Slot, tasks: &Tasks, age: Duration) -> Result<Self, Failure> {
+        let gauge = Gauge::new();
+        let wire = TokioIo::new(Wire::new(stream, Arc::clone(&gauge), slot));
+        let (sender, connection) = Builder::new()
+            .max_headers(MAX_HEAD_FIELDS)
+            .max_header_size(MAX_HEAD_BYTES)
+            .handshake::<_, SendBody>(wire)
+            .await
+            .map_err(|error| Failure::Connect(ConnectStage::Tcp, error.into()))?;
+        let driver = tasks.spawn(async move {
+            // Every request on it hears of its own end; there is nobody else to tell.
+            let _ = connection.await;
+        });
+        Ok(Self { sender, gauge, expires: Instant::now() + age, driver })
+    }
+
+    /// Whether a request can be sent now.
+    pub(super) fn is_ready(&self) -> bool {
+        self.sender.is_ready()
+    }
+
+    /// Whether it has ended.
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Waits until a request can be sent; false when that will never be.
+    pub(super) async fn ready(&mut self) -> bool {
+        self.sender.ready().await.is_ok()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}

@@ -1,0 +1,215 @@
+//! What passes between a socket and hyper's client, counted.
+//!
+//! hyper says neither when a request has been written completely nor whether a single byte came back. Both decide what
+//! may be repeated, so the wrapper around the socket keeps count: [`Wire`] writes the [`Gauge`], attempts read it.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use super::failure::Trace;
+
+/// The counters of one connection.
+#[derive(Debug)]
+pub(crate) struct Gauge {
+    /// Times are stored as microseconds since then.
+    opened: Instant,
+    requests: AtomicU64,
+    read: AtomicU64,
+    written: AtomicU64,
+    read_before: AtomicU64,
+    written_before: AtomicU64,
+    /// The last time that a byte was taken by the socket.
+    progress: AtomicU64,
+    /// The body's last frame is in hyper's hands.
+    body_ended: AtomicBool,
+    /// When the request's last byte was taken by the socket; zero = not yet.
+    flushed: AtomicU64,
+    /// A final head came during the upload: the body stays pending, never ended short.
+    stopped: AtomicBool,
+    write_failed: AtomicBool,
+}
+
+impl Gauge {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            opened: Instant::now(),
+            requests: AtomicU64::new(0),
+            read: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            read_before: AtomicU64::new(0),
+            written_before: AtomicU64::new(0),
+            progress: AtomicU64::new(0),
+            body_ended: AtomicBool::new(false),
+            flushed: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+            write_failed: AtomicBool::new(false),
+        })
+    }
+
+    /// A request is about to be sent on this connection, which is idle.
+    pub(crate) fn begin(&self) {
+        self.requests.fetch_add(1, Relaxed);
+        self.read_before.store(self.read.load(Relaxed), Relaxed);
+        self.written_before.store(self.written.load(Relaxed), Relaxed);
+        self.body_ended.store(false, Relaxed);
+        self.flushed.store(0, Relaxed);
+        self.progress.store(self.now(), Relaxed);
+    }
+
+    /// hyper has taken the last frame of the body.
+    pub(crate) fn body_ended(&self) {
+        self.body_ended.store(true, Relaxed);
+    }
+
+    /// No further byte of the body is to be sent.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Relaxed)
+    }
+
+    /// When the request was written completely, if it was.
+    pub(crate) fn written_at(&self) -> Option<Instant> {
+        match self.flushed.load(Relaxed) {
+            0 => None,
+            micros => Some(self.at(micros)),
+        }
+    }
+
+    /// The last time that the socket took a byte of the request, or was given it.
+    pub(crate) fn progress_at(&self) -> Instant {
+        self.at(self.progress.load(Relaxed))
+    }
+
+    /// Whether another request may follow: this one was written whole, and every write was taken.
+    pub(crate) fn is_reusable(&self) -> bool {
+        self.flushed.load(Relaxed) != 0 && !self.is_stopped() && !self.write_failed.load(Relaxed)
+    }
+
+    /// Bytes read over the connection's life. An idle connection on which it moves is broken.
+    pub(crate) fn total_read(&self) -> u64 {
+        self.read.load(Relaxed)
+    }
+
+    /// What the current request has left.
+    pub(crate) fn trace(&self) -> Trace {
+        Trace {
+            reused: self.requests.load(Relaxed) > 1,
+            written: self.written.load(Relaxed) - self.written_before.load(Relaxed),
+            read: self.read.load(Relaxed) - self.read_before.load(Relaxed),
+        }
+    }
+
+    fn wrote(&self, bytes: usize) {
+        self.written.fetch_add(bytes as u64, Relaxed);
+        self.progress.store(self.now(), Relaxed);
+    }
+
+    /// hyper flushes only when its own buffer is empty: after the body's end, that is the end of the request.
+    fn flushed(&self) {
+        let is_end = self.body_ended.load(Relaxed) && self.flushed.load(Relaxed) == 0;
+        if is_end && self.written.load(Relaxed) > self.written_before.load(Relaxed) {
+            self.flushed.store(self.now(), Relaxed);
+        }
+    }
+
+    fn now(&self) -> u64 {
+        // Never zero, which means "not yet".
+        u64::try_from(self.opened.elapsed().as_micros()).unwrap_or(u64::MAX).max(1)
+    }
+
+    fn at(&self, micros: u64) -> Instant {
+        self.opened + Duration::from_micros(micros)
+    }
+}
+
+/// A stream under hyper's client. `S` is plaintext (outside of TLS); `G` lives exactly as long as the socket.
+pub(crate) struct Wire<S, G> {
+    stream: S,
+    gauge: Arc<Gauge>,
+    _guard: G,
+}
+
+impl<S, G> Wire<S, G> {
+    pub(crate) fn new(stream: S, gauge: Arc<Gauge>, guard: G) -> Self {
+        Self { stream, gauge, _guard: guard }
+    }
+
+    /// A failed write is not the end: the upstream may have answered before it closed, and the answer lies in the socket.
+    /// So the write stays pending, and reading finds either a head or the end of the connection.
+    fn after_write(&self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match result {
+            Poll::Ready(Ok(bytes)) => {
+                self.gauge.wrote(bytes);
+                Poll::Ready(Ok(bytes))
+            }
+            Poll::Ready(Err(_)) => {
+                if !self.gauge.write_failed.swap(true, Relaxed) {
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin, G: Unpin> AsyncRead for Wire<S, G> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let result = Pin::new(&mut this.stream).poll_read(cx, buf);
+        this.gauge.read.fetch_add((buf.filled().len() - before) as u64, Relaxed);
+        result
+    }
+}
+
+impl<S: AsyncWrite + Unpin, G: Unpin> AsyncWrite for Wire<S, G> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.stream).poll_write(cx, buf);
+        this.after_write(cx, result)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        this.after_write(cx, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        match Pin::new(&mut this.stream).poll_flush(cx) {
+            Poll::Ready(Ok(())) => {
+                this.gauge.flushed();
+                Poll::Ready(Ok(()))
+            }
+            // As with a failed write.
+            Poll::Ready(Err(_)) => {
+                this.after_write(cx, Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))).map_ok(|_| ())
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
