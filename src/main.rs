@@ -1,1 +1,3 @@
+//! The doorknob.
+
 fn main() {}
