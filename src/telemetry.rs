@@ -1,5 +1,11 @@
 //! Logs.
 
+use std::fmt::{self, Write as _};
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+
 /// `LOG_LEVEL`, `LOG_FORMAT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
@@ -16,4 +22,39 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// Writes logs to standard error from here on. A second call changes nothing.
+pub fn start(settings: &LogSettings) -> Result<(), ParseError> {
+    let filter = EnvFilter::try_new(&settings.filter)?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // Err: another subscriber is there already, as in tests.
+    let _ = match settings.format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+    Ok(())
+}
+
+/// A value from outside in a log line: control characters are escaped, so that nobody forges a line or moves a cursor.
+#[derive(Clone, Copy, Debug)]
+pub struct Escaped<'a>(pub &'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for char in self.0.chars() {
+            if char.is_control() { write!(f, "{}", char.escape_default())? } else { f.write_char(char)? }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_cannot_forge_a_line() {
+        assert_eq!(Escaped("/a\r\nFORGED\x1b[2J\u{85}é").to_string(), "/a\\r\\nFORGED\\u{1b}[2J\\u{85}é");
+    }
 }

@@ -5,8 +5,10 @@
 
 mod breakage;
 mod code;
+mod head;
 mod source;
 
 pub use breakage::Breakage;
 pub use code::{Answer, Code};
+pub use head::json;
 pub use source::Source;

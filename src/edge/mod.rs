@@ -1,5 +1,60 @@
-//! The edge: where clients arrive.
+//! The edge: where clients arrive, and where every answer leaves.
+//!
+//! `listen` accepts, `connection` runs hyper on a socket that `client_io` guards, `exchange` tells the story of one
+//! request, `respond` is the one door out.
 
+mod client_io;
+mod connection;
+mod exchange;
+mod framing;
+mod guard;
+mod listen;
+mod respond;
 mod settings;
+mod summary;
 
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+pub use framing::{BodyScanner, Framing, HeadScanner};
+pub use guard::check as guard;
+pub use listen::accept_loop;
 pub use settings::EdgeSettings;
+
+use crate::body::Quota;
+use crate::routes::{RouteSettings, Routes};
+use crate::shutdown::{Shutdown, Tasks};
+
+/// What all client connections share.
+#[derive(Debug)]
+pub struct Edge {
+    /// Section 3.4.
+    pub settings: EdgeSettings,
+    /// Where requests go.
+    pub routes: Routes,
+    /// What buffered bodies are taken from.
+    pub quota: Arc<Quota>,
+    /// When to stop.
+    pub shutdown: Shutdown,
+}
+
+impl Edge {
+    /// How to answer what never became a request, and so has no route.
+    fn fallback_settings(&self) -> &RouteSettings {
+        &self.routes.fallback().settings
+    }
+}
+
+/// Serves clients until the process drains. The connections run on as `tasks`.
+pub async fn run(listener: TcpListener, edge: Arc<Edge>, tasks: Tasks) {
+    let (limit, shutdown) = (edge.settings.max_connections, edge.shutdown.clone());
+    accept_loop(listener, limit, shutdown, |stream, peer, permit| {
+        let edge = Arc::clone(&edge);
+        tasks.spawn(async move {
+            connection::serve(edge, stream, peer.ip()).await;
+            drop(permit);
+        });
+    })
+    .await;
+}

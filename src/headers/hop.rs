@@ -7,8 +7,6 @@ use http::header::{
 
 /// `X-Forebay-Attempts`.
 pub const ATTEMPTS: HeaderName = HeaderName::from_static("x-forebay-attempts");
-/// `X-Forebay-Error`.
-pub const ERROR: HeaderName = HeaderName::from_static("x-forebay-error");
 /// `X-Forebay-Timeline`.
 pub const TIMELINE: HeaderName = HeaderName::from_static("x-forebay-timeline");
 

@@ -21,6 +21,11 @@ impl Routes {
         &self.only
     }
 
+    /// The route whose answers speak for the process where no request is known.
+    pub fn fallback(&self) -> &Arc<Route> {
+        &self.only
+    }
+
     /// Every route, for start and shutdown.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
         std::iter::once(&self.only)

@@ -1,0 +1,38 @@
+//! The fields that every answer of forebay's own carries.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+
+use super::{Answer, Source};
+
+const ERROR: HeaderName = HeaderName::from_static("x-forebay-error");
+
+/// An answer that is JSON and nobody else's.
+pub fn json(status: StatusCode, source: &Source, body: impl Into<Bytes>) -> Response<Bytes> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(source.name.clone(), source.value.clone());
+    response
+}
+
+impl Answer {
+    /// This answer as a message, with a status and a body that may be a dialect's.
+    pub fn message(&self, status: StatusCode, source: &Source, body: impl Into<Bytes>) -> Response<Bytes> {
+        let mut response = json(status, source, body);
+        let headers = response.headers_mut();
+        headers.insert(ERROR, HeaderValue::from_static(self.code.as_str()));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(methods) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(methods));
+        }
+        if self.close {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}

@@ -1,0 +1,404 @@
+//! The socket of an HTTP/1 client, between tokio and hyper's server.
+//!
+//! It does what hyper does not: a clock for the first byte, the head and idleness, each of its own; requests one at a
+//! time, so that what follows a request is neither parsed early nor hides that the client has left; and answers of our
+//! own where hyper would write a bare one or nothing at all.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, timeout};
+
+use super::framing::{BodyScanner, Framing, HeadScanner};
+use crate::time::LazyDeadline;
+
+/// How much of the next requests is taken from the socket while one is under way. Beyond it the client's departure is
+/// noticed only with the answer.
+const HOLD: usize = 16 * 1024;
+/// How long bytes that nobody wants are read and dropped after an answer that came early (RFC 9112 §9.6).
+const LINGER: Duration = Duration::from_secs(2);
+
+/// The clocks of a client's socket.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clocks {
+    /// To a complete head: from accept for the first request, from its first byte for later ones.
+    pub(super) head: Duration,
+    /// Between two requests.
+    pub(super) idle: Duration,
+    /// Data waits and the client reads nothing.
+    pub(super) write: Duration,
+}
+
+/// Why a request was refused before it was one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Not HTTP/1.1, or ambiguous.
+    Malformed,
+    /// `#` in the target.
+    Fragment,
+    /// The head did not come in time.
+    Timeout,
+    /// The head is too large.
+    HeadTooLarge,
+    /// The target is too long.
+    TargetTooLong,
+}
+
+/// What the connection's exchanges and its socket tell each other. All of it happens in one task.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    stage: AtomicU8,
+    framing: AtomicU64,
+    /// A response that broke off waits until all of it that came is with the client.
+    flush: AtomicU8,
+}
+
+const IDLE: u8 = 0;
+const HEAD: u8 = 1;
+const EXCHANGE: u8 = 2;
+const ANSWERED: u8 = 3;
+const CHUNKED: u64 = u64::MAX;
+const FLUSH_UNASKED: u8 = 0;
+const FLUSH_ASKED: u8 = 1;
+const FLUSHED: u8 = 2;
+
+impl Turn {
+    /// hyper has parsed a head: an exchange begins, with a body framed so.
+    pub(super) fn begin(&self, framing: Framing) {
+        let code = match framing {
+            Framing::None => 0,
+            Framing::Length(length) => length.min(CHUNKED - 1),
+            Framing::Chunked => CHUNKED,
+        };
+        self.framing.store(code, Relaxed);
+        self.flush.store(FLUSH_UNASKED, Relaxed);
+        self.stage.store(EXCHANGE, Relaxed);
+    }
+
+    /// The response's last byte is in hyper's hands.
+    pub(super) fn answered(&self) {
+        self.stage.store(ANSWERED, Relaxed);
+    }
+
+    /// Neither an exchange nor a byte of a request.
+    pub(super) fn is_idle(&self) -> bool {
+        self.stage.load(Relaxed) == IDLE
+    }
+
+    /// Whether everything that hyper was given is with the client. Asked for the first time it is not, and the task is
+    /// woken when it is.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.flush.compare_exchange(FLUSH_UNASKED, FLUSH_ASKED, Relaxed, Relaxed) == Err(FLUSHED)
+    }
+
+    fn is_exchange(&self) -> bool {
+        matches!(self.stage.load(Relaxed), EXCHANGE | ANSWERED)
+    }
+
+    fn is_answered(&self) -> bool {
+        self.stage.load(Relaxed) == ANSWERED
+    }
+
+    fn framing(&self) -> Framing {
+        match self.framing.load(Relaxed) {
+            0 => Framing::None,
+            CHUNKED => Framing::Chunked,
+            length => Framing::Length(length),
+        }
+    }
+}
+
+/// Where in the stream of requests the socket stands.
+#[derive(Clone, Copy, Debug)]
+enum At {
+    /// In front of a head, or in it.
+    Head(HeadScanner),
+    /// A complete head was handed to hyper, nothing behind it.
+    HeadEnd,
+    /// In the body of the exchange under way.
+    Body(BodyScanner),
+    /// Behind the body of the exchange under way.
+    Behind,
+}
+
+/// A client's socket.
+pub(super) struct ClientIo<S> {
+    stream: S,
+    turn: Arc<Turn>,
+    clocks: Clocks,
+    at: At,
+    /// Read from the socket, not yet shown to hyper.
+    held: BytesMut,
+    /// The clock of the head, or of idleness.
+    waiting: LazyDeadline,
+    writing: LazyDeadline,
+    refusal: Option<Refusal>,
+    /// A request was answered: until then the clock of the head counts from accept.
+    has_served: bool,
+    has_ended: bool,
+    reader: Option<Waker>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
+    /// A socket that was just accepted.
+    pub(super) fn new(stream: S, turn: Arc<Turn>, clocks: Clocks) -> Self {
+        let mut waiting = LazyDeadline::default();
+        waiting.set(Instant::now() + clocks.head);
+        Self {
+            stream,
+            turn,
+            clocks,
+            at: At::Head(HeadScanner::default()),
+            held: BytesMut::new(),
+            waiting,
+            writing: LazyDeadline::default(),
+            refusal: None,
+            has_served: false,
+            has_ended: false,
+            reader: None,
+        }
+    }
+
+    /// Why the last request was refused before it was one, if it was.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.refusal
+    }
+
+    /// Closes the socket: what is left to say is said, the sending side is closed, and what the client still sends is
+    /// read and dropped for a while. Closed at once, unread bytes would make the kernel reset the connection, and the
+    /// reset would take the answer with it.
+    pub(super) async fn close(mut self, last_words: &[u8]) {
+        if self.has_ended && self.refusal.is_none() {
+            return;
+        }
+        let farewell = async {
+            self.stream.write_all(last_words).await?;
+            self.stream.shutdown().await
+        };
+        let is_quiet = self.turn.is_idle() && self.held.is_empty() && self.refusal.is_none();
+        if !matches!(timeout(self.clocks.write.min(LINGER), farewell).await, Ok(Ok(()))) || is_quiet {
+            return;
+        }
+        let mut sink = [0; 4096];
+        let drained = async { while matches!(self.stream.read(&mut sink).await, Ok(n) if n > 0) {} };
+        let _ = timeout(LINGER, drained).await;
+    }
+
+    /// Ends the reading side: hyper sees the end of the stream.
+    fn refuse(&mut self, refusal: Refusal) -> Poll<io::Result<()>> {
+        self.refusal.get_or_insert(refusal);
+        self.has_ended = true;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Follows what hyper did since the last call.
+    fn catch_up(&mut self) {
+        if matches!(self.at, At::HeadEnd) && self.turn.is_exchange() {
+            let body = BodyScanner::new(self.turn.framing());
+            self.at = if body.is_done() { At::Behind } else { At::Body(body) };
+        }
+    }
+
+    /// Bytes for hyper: held ones first.
+    fn poll_take(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.held.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        let taken = self.held.len().min(buf.remaining());
+        buf.put_slice(&self.held[..taken]);
+        self.held.advance(taken);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes back what hyper is not to see yet.
+    fn hold_back(&mut self, buf: &mut ReadBuf<'_>, from: usize) {
+        let surplus = &buf.filled()[from..];
+        if !surplus.is_empty() {
+            let later = std::mem::replace(&mut self.held, BytesMut::from(surplus));
+            self.held.unsplit(later);
+            buf.set_filled(from);
+        }
+    }
+
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+        mut head: HeadScanner,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        if self.poll_take(cx, buf)?.is_pending() {
+            if self.waiting.poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            // An idle client is let go without a word; one in the middle of a head is told.
+            if self.turn.is_idle() && self.has_served {
+                self.has_ended = true;
+                return Poll::Ready(Ok(()));
+            }
+            return self.refuse(Refusal::Timeout);
+        }
+        let new = &buf.filled()[before..];
+        if new.is_empty() {
+            self.has_ended = true;
+            return Poll::Ready(Ok(()));
+        }
+        let end = head.scan(new);
+        if head.has_begun() && self.turn.is_idle() {
+            if self.has_served {
+                self.waiting.set(Instant::now() + self.clocks.head);
+            }
+            self.turn.stage.store(HEAD, Relaxed);
+        }
+        if head.has_fragment() {
+            buf.set_filled(before);
+            return self.refuse(Refusal::Fragment);
+        }
+        self.at = At::Head(head);
+        if let Some(length) = end {
+            self.hold_back(buf, before + length);
+            self.waiting.clear();
+            self.at = At::HeadEnd;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+        mut body: BodyScanner,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(self.poll_take(cx, buf))?;
+        let new = &buf.filled()[before..];
+        if new.is_empty() {
+            self.has_ended = true;
+        }
+        let length = body.scan(new);
+        self.hold_back(buf, before + length);
+        self.at = if body.is_done() { At::Behind } else { At::Body(body) };
+        Poll::Ready(Ok(()))
+    }
+
+    /// Behind the body there is nothing for hyper but the end of the stream.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
+            self.reader = Some(cx.waker().clone());
+        }
+        while self.held.len() < HOLD {
+            let mut space = [0; 2048];
+            let mut buf = ReadBuf::new(&mut space);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
+            if buf.filled().is_empty() {
+                self.has_ended = true;
+                return Poll::Ready(Ok(()));
+            }
+            self.held.extend_from_slice(buf.filled());
+        }
+        Poll::Pending
+    }
+
+    /// hyper's own answers – it writes without an exchange only to refuse a head – are ours to word.
+    fn swallow(&mut self, first: &[u8], length: usize) -> Poll<io::Result<usize>> {
+        let refusal = match first.get(9..12) {
+            Some(b"431") => Refusal::HeadTooLarge,
+            Some(b"414") => Refusal::TargetTooLong,
+            _ => Refusal::Malformed,
+        };
+        self.refusal.get_or_insert(refusal);
+        Poll::Ready(Ok(length))
+    }
+
+    fn after_write(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if result.is_ready() {
+            self.writing.clear();
+            return result;
+        }
+        if self.writing.at().is_none() {
+            self.writing.set(Instant::now() + self.clocks.write);
+        }
+        ready!(self.writing.poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.has_ended {
+            return Poll::Ready(Ok(()));
+        }
+        this.catch_up();
+        match this.at {
+            At::Head(head) => this.poll_head(cx, buf, head),
+            // hyper wants more of a head that is complete: the two disagree, so nobody goes on.
+            At::HeadEnd => this.refuse(Refusal::Malformed),
+            At::Body(body) => this.poll_body(cx, buf, body),
+            At::Behind => this.poll_end(cx),
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if !this.turn.is_exchange() {
+            return this.swallow(buf, buf.len());
+        }
+        let result = Pin::new(&mut this.stream).poll_write(cx, buf);
+        this.after_write(cx, result)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if !this.turn.is_exchange() {
+            let length = bufs.iter().map(|buf| buf.len()).sum();
+            return this.swallow(bufs.first().map_or(&[], |buf| buf), length);
+        }
+        let result = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        this.after_write(cx, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// hyper flushes with an empty buffer: behind an answered exchange, that is the end of it.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        this.catch_up();
+        if this.turn.flush.load(Relaxed) == FLUSH_ASKED {
+            this.turn.flush.store(FLUSHED, Relaxed);
+            cx.waker().wake_by_ref();
+        }
+        if matches!(this.at, At::Behind) && this.turn.is_answered() {
+            this.turn.stage.store(IDLE, Relaxed);
+            this.at = At::Head(HeadScanner::default());
+            this.has_served = true;
+            this.waiting.set(Instant::now() + this.clocks.idle);
+            // hyper was told that there is nothing to read and does not ask again by itself: wake it for what is held,
+            // and start the clock of idleness here.
+            match this.reader.take() {
+                Some(reader) if !this.held.is_empty() => reader.wake(),
+                _ => drop(this.waiting.poll(cx)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}

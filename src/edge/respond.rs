@@ -1,0 +1,270 @@
+//! The one door: every answer leaves through here, the upstream's and forebay's own.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::{CONNECTION, HeaderValue, RETRY_AFTER};
+use http::{HeaderName, Response, Version};
+use http_body::{Body, Frame, SizeHint};
+
+use super::client_io::{Refusal, Turn};
+use super::summary::Summary;
+use crate::answer::{self, Answer, Code, Source};
+use crate::body::{BrokenOff, CollectError, End, Report, Watch, Watched};
+use crate::dialect::{self, Dialect};
+use crate::headers::hop;
+use crate::race::{Committed, Failed};
+use crate::routes::RouteSettings;
+use crate::shutdown::Shutdown;
+use crate::time::Human;
+use crate::upstream::{Breach, ConnectStage, Failure, ResponseBody};
+
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// To whom an answer goes, and how it may be worded.
+#[derive(Clone, Copy)]
+pub(super) struct Door<'a> {
+    pub(super) turn: &'a Arc<Turn>,
+    pub(super) settings: &'a RouteSettings,
+    pub(super) dialect: Dialect,
+    pub(super) shutdown: &'a Shutdown,
+}
+
+impl Door<'_> {
+    /// An error of forebay's own, in the client's dialect.
+    pub(super) fn answer(&self, answer: &Answer, mut summary: Summary) -> Response<OutBody> {
+        let mut response = word(answer, self.dialect, &self.settings.dialect, &self.settings.source);
+        summary.own(response.status(), Some(answer.code));
+        self.stamp(&mut response, &summary);
+        self.own(response, summary)
+    }
+
+    /// `HEALTH_PATH`.
+    pub(super) fn health(&self, mut summary: Summary) -> Response<OutBody> {
+        let mut response = answer::json(http::StatusCode::OK, &self.settings.source, &b"{\"ok\":true}"[..]);
+        summary.own(response.status(), None);
+        self.stamp(&mut response, &summary);
+        self.own(response, summary)
+    }
+
+    /// The upstream's answer, from here on byte for byte.
+    pub(super) fn relay(&self, committed: Committed, mut summary: Summary) -> Response<OutBody> {
+        let events = committed.head.is_open_event_stream().then_some(self.dialect);
+        let head = committed.head;
+        let mut response = Response::from_parts(head.parts, head.body);
+        hop::strip_response(response.headers_mut(), &self.settings.source.name);
+        summary.relayed(response.status(), response.headers().get(REQUEST_ID));
+        self.stamp(&mut response, &summary);
+        let watch = Watch { idle: self.settings.stream_idle, events, shutdown: self.shutdown.clone() };
+        let turn = Arc::clone(self.turn);
+        response.map(|body| OutBody::Relayed { body: Watched::new(body, watch, summary), turn, broken: None })
+    }
+
+    fn own(&self, response: Response<Bytes>, summary: Summary) -> Response<OutBody> {
+        response.map(|body| OutBody::Own { length: body.len() as u64, body: Some(body), summary })
+    }
+
+    /// What every answer tells, whoever made it.
+    fn stamp<B>(&self, response: &mut Response<B>, summary: &Summary) {
+        // hyper speaks the client's version; what the upstream spoke is of no concern.
+        *response.version_mut() = Version::HTTP_11;
+        let headers = response.headers_mut();
+        headers.insert(hop::ATTEMPTS, HeaderValue::from(summary.timeline.attempts()));
+        if self.settings.timeline && summary.timeline.attempts() > 0 {
+            // Digits, dots, commas, labels of ours: always a valid value.
+            if let Ok(timeline) = HeaderValue::try_from(summary.timeline.to_string()) {
+                headers.insert(hop::TIMELINE, timeline);
+            }
+        }
+        if self.shutdown.is_draining() {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+}
+
+fn word(answer: &Answer, dialect: Dialect, settings: &dialect::Settings, source: &Source) -> Response<Bytes> {
+    let plain = dialect::Plain {
+        status: answer.code.status(),
+        kind: answer.code.kind(),
+        code: answer.code.as_str(),
+        message: &answer.message,
+    };
+    let worded = dialect.word(plain, settings);
+    let mut response = answer.message(worded.status, source, worded.body);
+    let headers = response.headers_mut();
+    if let Some(should_retry) = worded.should_retry {
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static(if should_retry { "true" } else { "false" }));
+    }
+    if worded.soon && answer.retry_after.is_none() {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// The answer to a request that never became one, as bytes: hyper is not asked.
+pub(super) fn refusal(refusal: Refusal, settings: &RouteSettings) -> Bytes {
+    let (code, message) = match refusal {
+        Refusal::Malformed => (Code::BadRequest, "The request is not HTTP/1.1, or can be read in more than one way."),
+        Refusal::Fragment => (Code::BadRequest, "The target has a fragment (#), which is never sent to a server."),
+        Refusal::Timeout => {
+            (Code::ClientTimeout, "The request head did not arrive in time (CLIENT_HEADER_TIMEOUT_SECONDS).")
+        }
+        Refusal::HeadTooLarge => {
+            (Code::HeadersTooLarge, "The request head is larger than MAX_HEADER_BYTES, or has more than 128 fields.")
+        }
+        Refusal::TargetTooLong => (Code::UriTooLong, "The target is longer than 65534 bytes."),
+    };
+    let answer = Answer::new(code, message).closing();
+    let mut response = word(&answer, Dialect::Plain, &settings.dialect, &settings.source);
+    response.headers_mut().insert(hop::ATTEMPTS, HeaderValue::from_static("0"));
+    let (parts, body) = response.into_parts();
+    let reason = parts.status.canonical_reason().unwrap_or_default();
+    let mut bytes = BytesMut::from(format!("HTTP/1.1 {} {reason}\r\n", parts.status.as_u16()).as_str());
+    for (name, value) in &parts.headers {
+        bytes.put_slice(name.as_ref());
+        bytes.put_slice(b": ");
+        bytes.put_slice(value.as_bytes());
+        bytes.put_slice(b"\r\n");
+    }
+    bytes.put_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
+    bytes.put_slice(&body);
+    bytes.freeze()
+}
+
+/// What to say when the request body did not become a snapshot.
+pub(super) fn body_failure<E>(error: &CollectError<E>, settings: &RouteSettings) -> Answer {
+    match error {
+        CollectError::TooLarge => {
+            let cap = settings.max_request_body;
+            let message = format!("The request body is larger than {cap}. Raise MAX_REQUEST_BODY_BYTES, or send less.");
+            Answer::new(Code::PayloadTooLarge, message)
+        }
+        CollectError::Full => {
+            let message = "The request bodies that are buffered now fill MAX_BUFFERED_BYTES. Try again in a moment.";
+            Answer::new(Code::Overloaded, message).retry_after(1)
+        }
+        CollectError::Stalled(limit) => {
+            let message =
+                format!("No byte of the request body arrived for {} (CLIENT_BODY_TIMEOUT_SECONDS).", Human(*limit));
+            Answer::new(Code::ClientTimeout, message)
+        }
+        CollectError::Broken(_) => Answer::new(Code::BadRequest, "The request body is malformed or ended early."),
+    }
+    .closing()
+}
+
+/// What to say when no attempt had a head: what happened, how often and for how long, and what to change.
+pub(super) fn race_failure(failed: &Failed, attempts: u32) -> Answer {
+    let attempts = match attempts {
+        1 => "1 attempt".to_owned(),
+        n => format!("{n} attempts"),
+    };
+    let refused =
+        if failed.refused { " The retry budget (RETRY_BUDGET_PERCENT) allowed no further attempt." } else { "" };
+    let (code, what) = match &failed.failure {
+        Failure::HeaderTimeout(limit) => (
+            Code::UpstreamHeaderTimeout,
+            format!(
+                "The upstream took the request and sent no response headers within the header deadline of {} \
+                 (RESPONSE_HEADER_TIMEOUT_SECONDS, NONSTREAM_RESPONSE_HEADER_TIMEOUT_SECONDS). Raise the deadline if it \
+                 is merely slow, or UPSTREAM_MAX_ATTEMPTS.",
+                Human(*limit)
+            ),
+        ),
+        Failure::PoolTimeout(limit) => (
+            Code::UpstreamTimeout,
+            format!(
+                "No connection to the upstream became free for {} (POOL_TIMEOUT_SECONDS, UPSTREAM_MAX_CONNECTIONS).",
+                Human(*limit)
+            ),
+        ),
+        Failure::ConnectTimeout(limit) => (
+            Code::UpstreamTimeout,
+            format!("The upstream could not be connected to within {} (CONNECT_TIMEOUT_SECONDS).", Human(*limit)),
+        ),
+        Failure::WriteTimeout(limit) => (
+            Code::UpstreamTimeout,
+            format!("The upstream took nothing of the request for {} (WRITE_TIMEOUT_SECONDS).", Human(*limit)),
+        ),
+        Failure::Connect(stage, _) => (
+            Code::UpstreamRequestError,
+            match stage {
+                ConnectStage::Dns => "The upstream's name does not resolve. Check UPSTREAM_BASE_URL.",
+                ConnectStage::Tcp => "The upstream refused the connection. Check that it runs, and UPSTREAM_BASE_URL.",
+                ConnectStage::Tls => {
+                    "The TLS handshake with the upstream failed. Check its certificate, and UPSTREAM_CA_FILE."
+                }
+            }
+            .to_owned(),
+        ),
+        Failure::Broken(breach, ..) => (
+            Code::UpstreamRequestError,
+            match breach {
+                Breach::Closed => "The upstream closed the connection before its response headers were complete.",
+                Breach::Reset => "The upstream reset the connection before its response headers were complete.",
+                Breach::Malformed => "The upstream's answer is no HTTP/1.1 response.",
+            }
+            .to_owned(),
+        ),
+    };
+    Answer::new(code, format!("Gave up after {attempts}. {what}{refused}"))
+}
+
+/// The body of every answer.
+pub(super) enum OutBody {
+    /// Forebay's own.
+    Own { body: Option<Bytes>, summary: Summary },
+    /// The upstream's.
+    Relayed {
+        body: Watched<ResponseBody, Summary>,
+        turn: Arc<Turn>,
+        /// It broke off; told once what came before is with the client.
+        broken: Option<BrokenOff>,
+    },
+}
+
+impl Body for OutBody {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        match self.get_mut() {
+            Self::Own { body, .. } => Poll::Ready(body.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Relayed { body, turn, broken } => {
+                if broken.is_none() {
+                    match Pin::new(body).poll_frame(cx) {
+                        Poll::Ready(Some(Err(error))) => *broken = Some(error),
+                        other => return other,
+                    }
+                }
+                // hyper would drop what it has not written yet, the head perhaps.
+                if turn.is_flushed() { Poll::Ready(broken.map(Err)) } else { Poll::Pending }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own { body, .. } => body.as_ref().is_none_or(Bytes::is_empty),
+            Self::Relayed { body, broken, .. } => broken.is_none() && body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own { body, .. } => SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64)),
+            Self::Relayed { body, .. } => body.size_hint(),
+        }
+    }
+}
+
+impl Drop for OutBody {
+    fn drop(&mut self) {
+        if let Self::Own { length, summary, .. } = self {
+            summary.ended(End::Complete, *length);
+        }
+    }
+}

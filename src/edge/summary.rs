@@ -1,0 +1,103 @@
+//! One summary line per exchange.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Method, StatusCode};
+use tokio::time::Instant;
+use tracing::field::display;
+
+use super::client_io::Turn;
+use crate::answer::Code;
+use crate::body::{End, Report};
+use crate::race::Timeline;
+use crate::telemetry::Escaped;
+
+/// What is known of an exchange. Written to the log once: when its response has ended, however it ended.
+#[derive(Debug)]
+pub(super) struct Summary {
+    turn: Arc<Turn>,
+    start: Instant,
+    peer: IpAddr,
+    method: Method,
+    /// Without the query, which may hold secrets.
+    path: String,
+    pub(super) timeline: Timeline,
+    status: Option<StatusCode>,
+    code: Option<Code>,
+    request_id: Option<HeaderValue>,
+    is_written: bool,
+}
+
+impl Summary {
+    pub(super) fn new(turn: Arc<Turn>, peer: IpAddr, method: Method, path: String) -> Self {
+        Self {
+            turn,
+            start: Instant::now(),
+            peer,
+            method,
+            path,
+            timeline: Timeline::default(),
+            status: None,
+            code: None,
+            request_id: None,
+            is_written: false,
+        }
+    }
+
+    /// The answer is forebay's own.
+    pub(super) fn own(&mut self, status: StatusCode, code: Option<Code>) {
+        (self.status, self.code) = (Some(status), code);
+    }
+
+    /// The answer is the upstream's.
+    pub(super) fn relayed(&mut self, status: StatusCode, request_id: Option<&HeaderValue>) {
+        (self.status, self.request_id) = (Some(status), request_id.cloned());
+    }
+
+    fn write(&mut self, end: End, bytes: u64) {
+        if std::mem::replace(&mut self.is_written, true) {
+            return;
+        }
+        self.turn.answered();
+        let outcome = match (end, self.code) {
+            (End::Complete, None) => "complete",
+            (End::Complete, Some(code)) => code.as_str(),
+            (End::ClientGone, _) => "client_gone",
+            (End::Broken(breakage), _) => breakage.as_str(),
+        };
+        tracing::info!(
+            client = %self.peer,
+            method = %self.method,
+            path = %Escaped(&self.path),
+            status = self.status.map_or(0, |status| status.as_u16()),
+            outcome,
+            attempts = self.timeline.attempts(),
+            timeline = %self.timeline,
+            to_headers_ms = self.timeline.time_to_head().map(millis),
+            total_ms = millis(self.start.elapsed()),
+            bytes,
+            upstream_request_id = self.request_id.as_ref().map(|id| display(Escaped(id.to_str().unwrap_or("?")))),
+            "exchange"
+        );
+    }
+}
+
+/// Milliseconds to a tenth: more digits would only be noise.
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 10_000.0).round() / 10.0
+}
+
+impl Report for Summary {
+    fn ended(&mut self, end: End, bytes: u64) {
+        self.write(end, bytes);
+    }
+}
+
+impl Drop for Summary {
+    /// Nobody reported an end: the exchange itself was dropped, because its client left.
+    fn drop(&mut self) {
+        self.write(End::ClientGone, 0);
+    }
+}
