@@ -1,5 +1,6 @@
 //! forebay: an appliance in front of a flaky HTTP backend.
 pub mod answer;
+pub mod cli;
 pub mod config;
 pub mod dialect;
 pub mod edge;

@@ -19,15 +19,24 @@ pub struct Variable {
     pub example: &'static str,
     /// One line: what it does, and in which unit.
     pub help: &'static str,
-    /// Its value is never shown, and `<NAME>_FILE` may name a file that holds it.
-    pub secret: bool,
-    /// Its value is a URL or a list of them: not shown where it may contain a password.
-    pub url: bool,
+    /// Whether its value may be seen.
+    pub sight: Sight,
     /// It holds for the whole process, never for one route.
     pub process: bool,
     /// An empty value is a value: it does not mean "unset".
     pub empty_is_a_value: bool,
     read: fn(&Raw) -> Option<&str>,
+}
+
+/// Whether the value of a variable may be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// By everyone.
+    Open,
+    /// It is a URL or a list of them: not where it contains what may be a password or a key.
+    Url,
+    /// Never. `<NAME>_FILE` may name a file that holds it.
+    Secret,
 }
 
 /// The groups that variables are listed under.
@@ -75,8 +84,7 @@ impl Variable {
         default_in_words: None,
         example: "",
         help: "",
-        secret: false,
-        url: false,
+        sight: Sight::Open,
         process: false,
         empty_is_a_value: false,
         read: |_| None,
@@ -85,6 +93,16 @@ impl Variable {
     /// The text that was set for it, if any.
     pub(super) fn of(self, raw: &Raw) -> Option<&str> {
         (self.read)(raw)
+    }
+
+    /// Whether its value is never shown, and may come from a file.
+    pub fn is_secret(self) -> bool {
+        self.sight == Sight::Secret
+    }
+
+    /// Whether nothing works without it.
+    pub fn is_required(self) -> bool {
+        self.name == UPSTREAM_BASE_URL.name
     }
 
     /// Whether it could be set for one route alone.
@@ -160,11 +178,11 @@ variables! {
     }
     Upstream {
         UPSTREAM_BASE_URL upstream_base_url {
-            default: "", default_in_words: Some("required"), example: "https://api.openai.com", url: true,
+            default: "", default_in_words: Some("required"), example: "https://api.openai.com", sight: Sight::Url,
             help: "http:// or https://, may carry a base path; path and query of clients are appended to it",
         }
         UPSTREAM_API_KEY upstream_api_key {
-            default: "", example: "sk-...", secret: true,
+            default: "", example: "sk-...", sight: Sight::Secret,
             help: "replaces the client's credentials; when unset, they pass unchanged",
         }
         UPSTREAM_API_KEY_HEADER upstream_api_key_header {
@@ -180,7 +198,7 @@ variables! {
             help: "further Host names that may use the key when the proxy listens on loopback",
         }
         ALLOWED_ORIGINS allowed_origins {
-            default: "", default_in_words: Some("none"), example: "https://app.example", url: true,
+            default: "", default_in_words: Some("none"), example: "https://app.example", sight: Sight::Url,
             help: "origins of web pages that may use the key when the proxy listens on loopback",
         }
         UPSTREAM_CA_FILE upstream_ca_file {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::declare::Variable;
+use super::declare::{Sight, Variable};
 
 /// One thing that is wrong. Never contains a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,20 +28,18 @@ impl Problem {
 
     /// A problem with a declared variable. The value is kept only where it may be seen.
     pub(super) fn with(variable: &Variable, value: Option<&str>, reason: impl Into<String>) -> Self {
-        // A URL can carry a password before its `@`, or a key in its query.
-        let visible = |value: &&str| !variable.secret && !(variable.url && value.contains(['@', '?']));
+        let visible = |value: &&str| match variable.sight {
+            Sight::Open => true,
+            // A URL can carry a password before its `@`, or a key in its query.
+            Sight::Url => !value.contains(['@', '?']),
+            Sight::Secret => false,
+        };
         Self {
             name: variable.name.to_owned(),
             value: value.filter(visible).map(str::to_owned),
             reason: reason.into(),
             example: Some(variable.example.to_owned()),
         }
-    }
-
-    /// The same without an example, where one would not help.
-    #[must_use]
-    pub(super) fn without_example(self) -> Self {
-        Self { example: None, ..self }
     }
 }
 
@@ -65,11 +63,8 @@ pub fn render(problems: &[Problem]) -> String {
         1 => "1 problem".to_owned(),
         n => format!("{n} problems"),
     };
-    let mut text = format!("{count} in the environment:\n");
-    for problem in problems {
-        text.push_str(&format!("  {problem}\n"));
-    }
-    text
+    let lines = problems.iter().map(|problem| format!("  {problem}\n"));
+    std::iter::once(format!("{count} in the environment:\n")).chain(lines).collect()
 }
 
 /// A value in double quotes; control characters and what cannot be seen are escaped, and what is too long is cut.

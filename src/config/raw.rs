@@ -105,7 +105,7 @@ fn value(variable: &Variable, texts: &Texts, read: ReadFile) -> Result<Option<(S
         None => None,
     };
     let file_name = format!("{}_FILE", variable.name);
-    let file = texts.get(&file_name).filter(|_| variable.secret);
+    let file = texts.get(&file_name).filter(|_| variable.is_secret());
     match (own, file) {
         (own, None) => Ok(own.map(|text| (text.clone(), false))),
         (Some(_), Some(_)) => {

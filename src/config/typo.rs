@@ -42,7 +42,7 @@ fn is_of_a_route(name: &str) -> bool {
 
 /// Every known name, as a stem and a suffix.
 fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let built = VARIABLES.iter().map(|v| (v.name, v.secret));
+    let built = VARIABLES.iter().map(|v| (v.name, v.is_secret()));
     let not_yet = NOT_YET.iter().map(|v| (v.name, v.secret));
     built.chain(not_yet).flat_map(|(name, secret)| {
         let file = secret.then_some((name, "_FILE"));

@@ -29,7 +29,7 @@ pub(in crate::config) fn duration_or_zero(text: &str) -> Parsed<Duration> {
         return Err("must not be negative".into());
     }
     let nanos = nanos(text).ok_or("must be a time in seconds, or with a unit: ms, s, m or h")?;
-    let nanos = u64::try_from(nanos).map(Duration::from_nanos).unwrap_or(Duration::MAX);
+    let nanos = u64::try_from(nanos).map_or(Duration::MAX, Duration::from_nanos);
     if nanos > LONGEST { Err(format!("must not be more than {} (a year)", Human(LONGEST))) } else { Ok(nanos) }
 }
 
