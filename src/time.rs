@@ -40,10 +40,10 @@ pub struct Human(pub Duration);
 impl fmt::Display for Human {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = self.0.as_millis();
-        if self.0.subsec_nanos() % 1_000_000 != 0 {
+        if !self.0.subsec_nanos().is_multiple_of(1_000_000) {
             return write!(f, "{}s", self.0.as_secs_f64());
         }
-        if millis % 1000 != 0 {
+        if !millis.is_multiple_of(1000) {
             if millis < 1000 {
                 return write!(f, "{millis}ms");
             }
