@@ -1,5 +1,7 @@
 //! Documents that are made from the table of variables agree with it. `UPDATE=1 cargo test --test docs` writes them.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "this is how tests fail, helpers of tests too")]
+
 use std::path::PathBuf;
 
 use forebay::config;

@@ -50,10 +50,8 @@ pub fn readme_table() -> String {
 }
 
 fn row(variable: &Variable) -> String {
-    let name = match variable.is_secret() {
-        true => format!("`{0}`, `{0}_FILE`", variable.name),
-        false => format!("`{}`", variable.name),
-    };
+    let name =
+        if variable.is_secret() { format!("`{0}`, `{0}_FILE`", variable.name) } else { format!("`{}`", variable.name) };
     let default = match variable.default_in_words {
         Some(words) => words.to_owned(),
         None if variable.default.is_empty() => variable.shown_default().to_owned(),

@@ -176,13 +176,11 @@ mod tests {
             Ok(text.to_vec())
         };
         let gathered = gather([("UPSTREAM_API_KEY_FILE".into(), "/run/key".into())], &read);
-        match gathered.problems.first() {
-            Some(problem) => Err(problem.to_string()),
-            None => {
-                assert_eq!(gathered.from_file, ["UPSTREAM_API_KEY"]);
-                Ok(declare::UPSTREAM_API_KEY.of(&gathered.raw).map(str::to_owned))
-            }
+        if let Some(problem) = gathered.problems.first() {
+            return Err(problem.to_string());
         }
+        assert_eq!(gathered.from_file, ["UPSTREAM_API_KEY"]);
+        Ok(declare::UPSTREAM_API_KEY.of(&gathered.raw).map(str::to_owned))
     }
 
     #[test]

@@ -136,6 +136,13 @@ impl Resolver {
         (std::mem::take(&mut self.warnings), std::mem::take(&mut self.effective))
     }
 
+    /// Hands over the problems, in the order of the table; names that are not in it come last.
+    pub(super) fn refuse(&mut self) -> Vec<Problem> {
+        let place = |name: &str| VARIABLES.iter().position(|v| v.name == name).unwrap_or(VARIABLES.len());
+        self.problems.sort_by_key(|problem| place(&problem.name));
+        std::mem::take(&mut self.problems)
+    }
+
     fn take_shown<T>(&mut self, variable: Variable, parse: impl FnOnce(&str) -> Parsed<(T, String)>) -> Taken<T> {
         let (text, origin) = match variable.of(&self.raw) {
             Some(text) if self.from_file.contains(&variable.name) => (text, Origin::File),

@@ -141,7 +141,7 @@ impl Settings {
                 let (warnings, effective) = r.finish();
                 Ok(Self { warnings, effective, ..settings })
             }
-            _ => Err(std::mem::take(&mut r.problems)),
+            _ => Err(r.refuse()),
         }
     }
 }
@@ -339,12 +339,4 @@ fn max_buffered(r: &mut Resolver, read: ReadFile) -> Taken<ByteSize> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-
-    /// Settings on a machine without files.
-    pub(in crate::config) fn settings(vars: &[(&str, &str)]) -> Result<Settings, Vec<Problem>> {
-        let missing = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
-        Settings::resolve(vars.iter().map(|(n, v)| (n.into(), v.into())), &missing)
-    }
-}
+pub(super) mod tests;

@@ -21,13 +21,17 @@ pub(in crate::config) fn filter(text: &str) -> Parsed<String> {
         None => {}
     }
     let mut entries = text.split(',').filter(|entry| !entry.is_empty()).peekable();
-    // A bare word that is no level would be taken for a target, of which everything else is then silenced.
-    let fine =
-        |entry: &str| (entry.contains(['=', '[']) || level(entry).is_some()) && entry.parse::<Directive>().is_ok();
-    if entries.peek().is_none() || !entries.all(fine) {
+    if entries.peek().is_none() || !entries.all(is_directive) {
         return Err("must be DEBUG, INFO, WARNING, ERROR, or a filter such as info,forebay=debug".into());
     }
     Ok(text.to_owned())
+}
+
+/// Tracing would take a bare word that is no level for a target, and silence everything else.
+fn is_directive(entry: &str) -> bool {
+    let target = entry.split('[').next().unwrap_or_default();
+    let more_than_a_word = entry.contains(['=', '[']) && !target.contains(char::is_whitespace);
+    (level(entry).is_some() || more_than_a_word) && entry.parse::<Directive>().is_ok()
 }
 
 /// Tracing takes numbers too, 1 = ERROR to 5 = TRACE. Nobody means that.
