@@ -30,8 +30,8 @@ impl Problem {
     pub(super) fn with(variable: &Variable, value: Option<&str>, reason: impl Into<String>) -> Self {
         let visible = |value: &&str| match variable.sight {
             Sight::Open => true,
-            // A URL can carry a password before its `@`, or a key in its query.
-            Sight::Url => !value.contains(['@', '?']),
+            // A URL can carry a password before its `@`, or a key in its query or fragment.
+            Sight::Url => !value.contains(['@', '?', '#']),
             Sight::Secret => false,
         };
         Self {
@@ -105,6 +105,7 @@ mod tests {
             (declare::UPSTREAM_API_KEY, "hidden"),
             (declare::UPSTREAM_BASE_URL, "http://user:hidden@host"),
             (declare::UPSTREAM_BASE_URL, "http://host/?key=hidden"),
+            (declare::UPSTREAM_BASE_URL, "http://host/#hidden"),
             (declare::ALLOWED_ORIGINS, "https://u:hidden@app.example"),
         ] {
             let problem = Problem::with(&variable, Some(value), "is wrong").to_string();

@@ -156,7 +156,9 @@ impl Resolver {
                 let shown = match origin {
                     Origin::File if variable.is_secret() => "(from file)".to_owned(),
                     _ if variable.is_secret() => "(set)".to_owned(),
-                    _ if shown.trim() != shown || shown.is_empty() => quoted(&shown),
+                    _ if shown.trim() != shown || shown.is_empty() || shown.contains(char::is_control) => {
+                        quoted(&shown)
+                    }
                     _ => shown,
                 };
                 self.note(variable, shown, origin);
