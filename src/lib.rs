@@ -1,6 +1,52 @@
-//! forebay: an appliance in front of a flaky HTTP backend.
+//! forebay: an appliance in front of a flaky HTTP backend, above all LLM backends.
+//!
+//! A forebay is the basin in front of a turbine: it buffers the water, settles it, and lets the surplus spill. This
+//! program does the same with requests: it buffers each one, *races* every attempt against a response-header deadline,
+//! retries only before headers arrive, and then streams byte for byte.
+//!
+//! # Words
+//!
+//! | word | meaning |
+//! |---|---|
+//! | exchange | one client request and its one response |
+//! | attempt | one try to obtain response headers from an upstream |
+//! | header deadline | how long one attempt may wait for response headers, from its request being written completely |
+//! | commit | the instant a complete response head is accepted; from here on nothing is retried and bytes only flow |
+//! | route | an upstream and its policy |
+//! | dialect | what a client does with an answer |
+//!
+//! # The walk: race → stream
+//!
+//! [`edge`] accepts (`listen`), guards the socket (`connection`, `client_io`) and tells the story (`exchange`): what is
+//! refused (`guard`), which route serves ([`routes`]), what the upstream must not see ([`headers`]), the body kept for
+//! replay ([`body::Snapshot`]). [`race::run`] drives [`race::Plan`], which decides; each try is an
+//! [`upstream::attempt`] on a connection of the [`upstream::Pool`]. A [`race::Committed`] head goes through
+//! [`body::Watched`] to the client. Whatever goes wrong leaves through one door (`edge::respond`), in the words of
+//! [`answer`] and the [`dialect`] of the client.
+//!
+//! # Floors
+//!
+//! A room names only rooms on lower floors, and rooms of one floor do not know each other; `tests/house.rs` keeps it so.
+//!
+//! | floor | rooms |
+//! |---|---|
+//! | 0 | [`ids`], [`time`], [`size`], [`secret`] |
+//! | 1 | [`shutdown`], [`telemetry`], [`headers`], [`dialect`], [`answer`] |
+//! | 2 | [`body`] |
+//! | 3 | [`upstream`] |
+//! | 4 | [`race`] |
+//! | 5 | [`routes`] |
+//! | 8 | [`edge`], [`admin`] |
+//! | 9 | [`config`]: fills the settings types of the rooms |
+//! | 10 | [`app`]: builds everything, starts and stops it |
+//! | 11 | [`cli`], and `main` |
+
+pub mod admin;
 pub mod answer;
+pub mod app;
 pub mod body;
+pub mod cli;
+pub mod config;
 pub mod dialect;
 pub mod edge;
 pub mod headers;

@@ -2,25 +2,24 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::shutdown::Shutdown;
-
 /// How long to wait when the process has no descriptor or no memory left for another connection.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
-/// Accepts connections until the process drains; then the listener is closed. At most `limit` are served at once,
-/// further ones wait in the backlog. Each comes with its permit, to be dropped when it is over.
-pub async fn accept_loop<F>(listener: TcpListener, limit: usize, shutdown: Shutdown, mut serve: F)
+/// Accepts connections until told to stop; then the listener is closed. At most `limit` are served at once, further ones
+/// wait in the backlog. Each comes with its permit, to be dropped when it is over.
+pub async fn accept_loop<F>(listener: TcpListener, limit: usize, until: impl Future<Output = ()>, mut serve: F)
 where
     F: FnMut(TcpStream, SocketAddr, OwnedSemaphorePermit),
 {
     let permits = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
-    let mut draining = std::pin::pin!(shutdown.draining());
+    let mut until = pin!(until);
     loop {
         let accepted = async {
             // The semaphore is never closed.
@@ -30,7 +29,7 @@ where
         };
         let accepted = tokio::select! {
             biased;
-            () = draining.as_mut() => return,
+            () = until.as_mut() => return,
             accepted = accepted => accepted,
         };
         match accepted {

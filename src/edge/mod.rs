@@ -48,8 +48,8 @@ impl Edge {
 
 /// Serves clients until the process drains. The connections run on as `tasks`.
 pub async fn run(listener: TcpListener, edge: Arc<Edge>, tasks: Tasks) {
-    let (limit, shutdown) = (edge.settings.max_connections, edge.shutdown.clone());
-    accept_loop(listener, limit, shutdown, |stream, peer, permit| {
+    let (limit, draining) = (edge.settings.max_connections, edge.shutdown.draining());
+    accept_loop(listener, limit, draining, |stream, peer, permit| {
         let edge = Arc::clone(&edge);
         tasks.spawn(async move {
             connection::serve(edge, stream, peer.ip()).await;

@@ -216,7 +216,7 @@ pub(super) fn race_failure(failed: &Failed, attempts: u32) -> Answer {
 /// The body of every answer.
 pub(super) enum OutBody {
     /// Forebay's own.
-    Own { body: Option<Bytes>, summary: Summary },
+    Own { body: Option<Bytes>, length: u64, summary: Summary },
     /// The upstream's.
     Relayed {
         body: Watched<ResponseBody, Summary>,

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
-use tracing::field::display;
 
 use super::client_io::Turn;
 use crate::answer::Code;

@@ -1,0 +1,191 @@
+//! Builds everything, starts it, and stops it in order.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::admin::{self, Admin};
+use crate::body::Quota;
+use crate::config::{Listen, Settings, policy_in_words};
+use crate::edge::{self, Edge, accept_loop};
+use crate::race::RetryBudget;
+use crate::routes::{Route, Routes};
+use crate::shutdown::{Shutdown, Tasks};
+use crate::time::Human;
+use crate::upstream::{Pool, Resolver};
+
+/// After the cut, how long the last answers and events have to leave.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+/// Descriptors that a process needs beside its connections.
+const SPARE_DESCRIPTORS: u64 = 64;
+
+/// Why the program could not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// A listener's address cannot be used.
+    Listen {
+        /// The variables that name it.
+        variables: &'static str,
+        /// The address.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// TLS towards the upstream cannot be set up.
+    Tls(rustls::Error),
+    /// The system refuses signal handlers.
+    Signals(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen { variables, address, source } => {
+                write!(f, "cannot listen on {address}: {source}; set {variables} to a free address")
+            }
+            Self::Tls(source) => write!(f, "TLS cannot be set up: {source}"),
+            Self::Signals(source) => write!(f, "signals cannot be handled: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A program that runs.
+#[derive(Debug)]
+pub struct App {
+    /// Where the proxy listens.
+    pub address: SocketAddr,
+    shutdown: Shutdown,
+    shutdown_timeout: Duration,
+    /// The client connections.
+    front: Tasks,
+}
+
+impl App {
+    /// Starts everything that the settings ask for. Must be called inside a runtime.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        let shutdown = Shutdown::default();
+        let (front, back) = (Tasks::default(), Tasks::default());
+        let listener = bind(&settings.listen, "LISTEN_HOST and LISTEN_PORT").await?;
+        let admin_listener = match &settings.admin {
+            Some(listen) => Some(bind(listen, "ADMIN_HOST and ADMIN_PORT (or ADMIN_PORT=off)").await?),
+            None => None,
+        };
+        let address = listener.local_addr().map_err(|source| listen_error(&settings.listen, "LISTEN_HOST", source))?;
+        let admin_address = admin_listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        announce(&settings, address, admin_address);
+
+        let route = settings.route;
+        let resolver = Resolver::new(settings.dns_cache);
+        let pool =
+            Pool::new(route.base.origin(), route.transport.clone(), resolver, back.clone()).map_err(StartError::Tls)?;
+        back.spawn(Arc::clone(&pool).maintain(shutdown.clone()));
+        if let Some(listener) = admin_listener {
+            let health_path = settings.edge.health_path.clone();
+            let admin = Admin { health_path, source: route.source.clone(), shutdown: shutdown.clone() };
+            back.spawn(run_admin(listener, Arc::new(admin), back.clone()));
+        }
+        let budget = RetryBudget::new(route.budget);
+        let edge = Edge {
+            settings: settings.edge,
+            routes: Routes::single(Route { settings: route, pool, budget }),
+            quota: Quota::new(settings.max_buffered.as_usize()),
+            shutdown: shutdown.clone(),
+        };
+        front.spawn(edge::run(listener, Arc::new(edge), front.clone()));
+        Ok(Self { address, shutdown, shutdown_timeout: settings.shutdown_timeout, front })
+    }
+
+    /// Runs until SIGTERM or SIGINT, then drains; a second signal cuts at once.
+    pub async fn run_until_signalled(self) -> Result<(), StartError> {
+        let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+        let mut signalled = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        signalled().await;
+        tokio::select! {
+            () = self.stop() => {}
+            () = signalled() => {
+                tracing::warn!("a second signal: everything is cut");
+                self.cut().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops taking new work, waits for what runs up to `SHUTDOWN_TIMEOUT_SECONDS`, and cuts the rest.
+    pub async fn stop(&self) {
+        self.shutdown.drain();
+        // The accept loop is one of them, and ends by itself.
+        let connections = self.front.len().saturating_sub(1);
+        tracing::info!(connections, timeout = %Human(self.shutdown_timeout), "draining: finishing what runs");
+        if tokio::time::timeout(self.shutdown_timeout, self.front.finished()).await.is_err() {
+            tracing::warn!(connections = self.front.len(), "SHUTDOWN_TIMEOUT_SECONDS is over: the rest is cut");
+        }
+        self.cut().await;
+        tracing::info!("stopped");
+    }
+
+    async fn cut(&self) {
+        self.shutdown.cut();
+        // What does not leave in time leaves with the process.
+        let _ = tokio::time::timeout(LAST_WORDS, self.front.finished()).await;
+    }
+}
+
+async fn bind(listen: &Listen, variables: &'static str) -> Result<TcpListener, StartError> {
+    let bound = TcpListener::bind((listen.host.as_str(), listen.port)).await;
+    bound.map_err(|source| listen_error(listen, variables, source))
+}
+
+fn listen_error(listen: &Listen, variables: &'static str, source: io::Error) -> StartError {
+    StartError::Listen { variables, address: format!("{}:{}", listen.host, listen.port), source }
+}
+
+async fn run_admin(listener: TcpListener, admin: Arc<Admin>, tasks: Tasks) {
+    // Open until the very end: that the process is draining is what it has to tell.
+    let until = admin.shutdown.cutting();
+    accept_loop(listener, admin::MAX_CONNECTIONS, until, |stream, _, permit| {
+        let admin = Arc::clone(&admin);
+        tasks.spawn(async move {
+            admin::serve(stream, admin).await;
+            drop(permit);
+        });
+    })
+    .await;
+}
+
+/// The start-up line, and what the operator should know.
+fn announce(settings: &Settings, address: SocketAddr, admin: Option<SocketAddr>) {
+    let admin = admin.map_or_else(|| "off".to_owned(), |address| format!("http://{address}"));
+    tracing::info!(
+        upstream = %settings.route.base,
+        policy = %policy_in_words(&settings.route.policy),
+        %admin,
+        "forebay {} listens on http://{address}",
+        env!("CARGO_PKG_VERSION"),
+    );
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    let connections = settings.edge.max_connections + settings.route.transport.max_connections;
+    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(SPARE_DESCRIPTORS);
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(limit) if limit < wanted => tracing::warn!(
+            "at most {limit} files can be open, and MAX_CLIENT_CONNECTIONS and UPSTREAM_MAX_CONNECTIONS together may need \
+             {wanted}: raise the hard limit (ulimit -Hn, LimitNOFILE=), or lower them"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of open files cannot be read"),
+    }
+}

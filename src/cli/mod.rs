@@ -1,0 +1,6 @@
+//! The command line: no options, a handful of commands.
+
+pub mod check;
+pub mod healthcheck;
+pub mod help;
+pub mod serve;

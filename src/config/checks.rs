@@ -1,0 +1,147 @@
+//! What only shows when several variables are seen together.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use http::{HeaderName, header};
+
+use super::declare as var;
+use super::resolve::{Resolver, Taken};
+use super::settings::Listen;
+use crate::answer::Source;
+use crate::headers::web::is_loopback_name;
+use crate::headers::{ApiKey, WebPageRule};
+use crate::size::ByteSize;
+use crate::upstream::BaseUrl;
+
+/// Two listeners cannot share a socket.
+pub(super) fn listeners(r: &mut Resolver, listen: &Taken<Listen>, admin: &Taken<Option<Listen>>) {
+    if let (Ok(listen), Ok(Some(admin))) = (listen, admin)
+        && listen.port == admin.port
+        && listen.port != 0
+        && any_pair(listen, &admin.host, |a, b| a == b || takes_all_of(a, b) || takes_all_of(b, a))
+    {
+        let which = if r.is_set(var::ADMIN_PORT) { var::ADMIN_PORT } else { var::LISTEN_PORT };
+        r.problem(which, "is the port of both the proxy and the admin listener (LISTEN_PORT, ADMIN_PORT)");
+    }
+}
+
+/// An upstream that is this process would be asked by itself for ever.
+pub(super) fn no_loop(r: &mut Resolver, listen: &Taken<Listen>, base: &Taken<BaseUrl>) {
+    let (Ok(listen), Ok(base)) = (listen, base) else { return };
+    let origin = base.origin();
+    let port = origin.uri().port_u16().unwrap_or(if origin.is_https() { 443 } else { 80 });
+    // To connect to "all addresses" is to connect to this machine.
+    let host = match origin.host() {
+        "0.0.0.0" => "127.0.0.1",
+        "::" => "::1",
+        host => host,
+    };
+    let own = any_pair(listen, host, |ours, theirs| {
+        ours == theirs || (takes_all_of(ours, theirs) && theirs.to_canonical().is_loopback())
+    });
+    if listen.port == port && own {
+        r.problem(var::UPSTREAM_BASE_URL, "is the address that forebay itself listens on (LISTEN_HOST, LISTEN_PORT)");
+    }
+}
+
+/// Whether two hosts are the same name, or have addresses of which a pair meets the condition.
+fn any_pair(listen: &Listen, host: &str, condition: impl Fn(IpAddr, IpAddr) -> bool) -> bool {
+    let theirs = addresses(host);
+    listen.host.eq_ignore_ascii_case(host)
+        || addresses(&listen.host).iter().any(|a| theirs.iter().any(|b| condition(*a, *b)))
+}
+
+/// The addresses that a host is known to have without asking anybody.
+fn addresses(host: &str) -> Vec<IpAddr> {
+    match host.parse::<IpAddr>() {
+        Ok(address) => vec![address.to_canonical()],
+        Err(_) if is_loopback_name(host) => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Whether a listener on the one address takes what is for the other: `0.0.0.0` all of IPv4, `::` everything.
+fn takes_all_of(listener: IpAddr, other: IpAddr) -> bool {
+    listener.is_unspecified() && (listener.is_ipv6() || other.is_ipv4())
+}
+
+/// The source header is removed from what clients send, so it would take the client's key with it.
+pub(super) fn source_is_not_the_key(r: &mut Resolver, source: &Taken<Source>, key: &Taken<Option<ApiKey>>) {
+    if let (Ok(source), Ok(Some(key))) = (source, key)
+        && source.name == key.header
+    {
+        r.problem(var::SOURCE_HEADER, "must not be the header that carries the key (UPSTREAM_API_KEY_HEADER)");
+    }
+}
+
+/// Things about a key that are legal, and almost always a mistake.
+pub(super) fn key_is_plausible(r: &mut Resolver, header: &HeaderName, prefix: &str, key: Option<&str>) {
+    let Some(key) = key else {
+        for variable in [var::UPSTREAM_API_KEY_HEADER, var::UPSTREAM_API_KEY_PREFIX] {
+            if r.is_set(variable) {
+                r.warnings.push(format!("{} has no effect without UPSTREAM_API_KEY", variable.name));
+            }
+        }
+        return;
+    };
+    if *header != header::AUTHORIZATION && !r.is_set(var::UPSTREAM_API_KEY_PREFIX) {
+        r.warnings.push(format!(
+            "the key is sent as \"{header}: Bearer ...\": set UPSTREAM_API_KEY_PREFIX to an empty value if the upstream \
+             wants the bare key, or to \"Bearer \" if this is right"
+        ));
+    }
+    if !prefix.is_empty() && key.starts_with(prefix) {
+        r.warnings.push("UPSTREAM_API_KEY begins with UPSTREAM_API_KEY_PREFIX, which is sent twice then".into());
+    }
+}
+
+/// A body that is allowed but can never be buffered.
+pub(super) fn body_fits(r: &mut Resolver, body: &Taken<ByteSize>, all: &Taken<ByteSize>) {
+    if let (Ok(body), Ok(all)) = (body, all)
+        && body > all
+    {
+        r.warnings.push(format!(
+            "request bodies above {all} are answered with 503: MAX_BUFFERED_BYTES is less than \
+             MAX_REQUEST_BODY_BYTES ({body})"
+        ));
+    }
+}
+
+/// Where an outbound proxy is configured, the upstream may not be reachable without.
+pub(super) fn proxies(r: &mut Resolver, names: &[String], base: &Taken<BaseUrl>) {
+    let remote = base.as_ref().is_ok_and(|base| !is_loopback_name(base.origin().host()));
+    if remote && !names.is_empty() {
+        r.warnings.push(format!(
+            "{} is set, but this version connects directly (OUTBOUND_PROXY=off says that it knows)",
+            names.join(", ")
+        ));
+    }
+}
+
+/// The rule against web pages that spend the key: in force with a key, on a loopback listener (contract 3.2).
+pub(super) fn web_in_force(
+    r: &mut Resolver,
+    listen: &Taken<Listen>,
+    key: &Taken<Option<ApiKey>>,
+    web: Taken<WebPageRule>,
+) -> Taken<Option<WebPageRule>> {
+    let web = web?;
+    let (Ok(listen), Ok(key)) = (listen, key) else { return Ok(None) };
+    let loopback = is_loopback_name(&listen.host);
+    if key.is_some() && loopback {
+        return Ok(Some(web));
+    }
+    if key.is_some() {
+        r.warnings.push(format!(
+            "UPSTREAM_API_KEY is set and {} is no loopback address: whoever reaches the listener uses the key",
+            listen.host
+        ));
+    }
+    for variable in [var::ALLOWED_HOSTS, var::ALLOWED_ORIGINS] {
+        if r.is_set(variable) {
+            let needs = if key.is_some() { "a loopback LISTEN_HOST" } else { "UPSTREAM_API_KEY" };
+            r.warnings.push(format!("{} has no effect without {needs}", variable.name));
+        }
+    }
+    Ok(None)
+}

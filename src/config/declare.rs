@@ -1,0 +1,353 @@
+//! Every variable, declared once: its name, default and help. All that is read or printed comes from this table.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+/// One environment variable of this version.
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    /// Its name, upper case.
+    pub name: &'static str,
+    /// The group it is listed under.
+    pub section: Section,
+    /// The default as it would be written; empty = unset.
+    pub default: &'static str,
+    /// What a reader is told instead of the bare default, where that is not the whole truth.
+    pub default_in_words: Option<&'static str>,
+    /// A value that is accepted, for error messages.
+    pub example: &'static str,
+    /// One line: what it does, and in which unit.
+    pub help: &'static str,
+    /// Whether its value may be seen.
+    pub sight: Sight,
+    /// It holds for the whole process, never for one route.
+    pub process: bool,
+    /// An empty value is a value: it does not mean "unset".
+    pub empty_is_a_value: bool,
+    read: fn(&Raw) -> Option<&str>,
+}
+
+/// Whether the value of a variable may be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// By everyone.
+    Open,
+    /// It is a URL or a list of them: not where it contains what may be a password or a key.
+    Url,
+    /// Never. `<NAME>_FILE` may name a file that holds it.
+    Secret,
+}
+
+/// The groups that variables are listed under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Section {
+    /// Where the process listens, and what it logs.
+    Listeners,
+    /// Where the upstream is, and how it is reached.
+    Upstream,
+    /// How attempts are raced.
+    Attempts,
+    /// What a client may do.
+    Client,
+    /// What forebay's own answers look like.
+    Answers,
+}
+
+impl Section {
+    /// All sections, in the order of listings.
+    pub const ALL: [Self; 5] = [Self::Listeners, Self::Upstream, Self::Attempts, Self::Client, Self::Answers];
+
+    /// The variables of this section, in the order of listings.
+    pub fn variables(self) -> impl Iterator<Item = &'static Variable> {
+        VARIABLES.iter().filter(move |v| v.section == self)
+    }
+}
+
+impl fmt::Display for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Listeners => "Listeners and logs",
+            Self::Upstream => "Upstream and credentials",
+            Self::Attempts => "Attempts",
+            Self::Client => "Client side",
+            Self::Answers => "Answers",
+        })
+    }
+}
+
+impl Variable {
+    const BASE: Self = Self {
+        name: "",
+        section: Section::Listeners,
+        default: "",
+        default_in_words: None,
+        example: "",
+        help: "",
+        sight: Sight::Open,
+        process: false,
+        empty_is_a_value: false,
+        read: |_| None,
+    };
+
+    /// The text that was set for it, if any.
+    pub(super) fn of(self, raw: &Raw) -> Option<&str> {
+        (self.read)(raw)
+    }
+
+    /// Whether its value is never shown, and may come from a file.
+    pub fn is_secret(self) -> bool {
+        self.sight == Sight::Secret
+    }
+
+    /// Whether nothing works without it.
+    pub fn is_required(self) -> bool {
+        self.name == UPSTREAM_BASE_URL.name
+    }
+
+    /// Whether it could be set for one route alone.
+    pub(super) fn per_route(self) -> bool {
+        !self.process && matches!(self.section, Section::Upstream | Section::Attempts | Section::Answers)
+    }
+
+    /// The default as listings show it.
+    pub fn shown_default(self) -> &'static str {
+        match self.default_in_words {
+            Some(words) => words,
+            None if self.default.is_empty() => "unset",
+            None => self.default,
+        }
+    }
+}
+
+/// Makes, of each entry: a field of [`Raw`] (envy lower-cases names, hence the second spelling), a constant of the
+/// variable's name, and a line of [`VARIABLES`].
+macro_rules! variables {
+    ($($section:ident { $($name:ident $field:ident { $($key:ident: $value:expr),* $(,)? })* })*) => {
+        /// What the environment says, word for word; absent = not set.
+        #[derive(Clone, Default, Deserialize)]
+        #[serde(default)]
+        pub(super) struct Raw { $($($field: Option<String>,)*)* }
+
+        $($(
+            #[doc = concat!("`", stringify!($name), "`")]
+            pub(super) const $name: Variable = Variable {
+                name: stringify!($name),
+                section: Section::$section,
+                read: |raw| raw.$field.as_deref(),
+                $($key: $value,)*
+                ..Variable::BASE
+            };
+        )*)*
+
+        /// Every variable of this version, in the order of listings.
+        pub static VARIABLES: &[Variable] = &[$($($name,)*)*];
+    };
+}
+
+variables! {
+    Listeners {
+        LISTEN_HOST listen_host {
+            default: "127.0.0.1", example: "0.0.0.0",
+            help: "address or host name the proxy listens on; 0.0.0.0 in the container image",
+        }
+        LISTEN_PORT listen_port {
+            default: "8788", example: "8788",
+            help: "port the proxy listens on; 0 picks a free one, which is logged",
+        }
+        ADMIN_HOST admin_host {
+            default: "127.0.0.1", example: "0.0.0.0",
+            help: "address or host name of the admin listener (health, metrics)",
+        }
+        ADMIN_PORT admin_port {
+            default: "8789", example: "8789",
+            help: "port of the admin listener; off = no admin listener",
+        }
+        HEALTH_PATH health_path {
+            default: "/healthz", example: "/healthz",
+            help: "also answered on the proxy listener (GET, HEAD); off = not answered there",
+        }
+        LOG_LEVEL log_level {
+            default: "INFO", example: "INFO",
+            help: "DEBUG, INFO, WARNING, ERROR, or a filter such as info,forebay=debug",
+        }
+        LOG_FORMAT log_format {
+            default: "text", example: "json",
+            help: "text or json",
+        }
+    }
+    Upstream {
+        UPSTREAM_BASE_URL upstream_base_url {
+            default: "", default_in_words: Some("required"), example: "https://api.openai.com", sight: Sight::Url,
+            help: "http:// or https://, may carry a base path; path and query of clients are appended to it",
+        }
+        UPSTREAM_API_KEY upstream_api_key {
+            default: "", example: "sk-...", sight: Sight::Secret,
+            help: "replaces the client's credentials; when unset, they pass unchanged",
+        }
+        UPSTREAM_API_KEY_HEADER upstream_api_key_header {
+            default: "Authorization", example: "api-key",
+            help: "the request header that carries the key",
+        }
+        UPSTREAM_API_KEY_PREFIX upstream_api_key_prefix {
+            default: "Bearer ", example: "\"Bearer \"", empty_is_a_value: true,
+            help: "put before the key; its trailing space counts, and empty means none",
+        }
+        ALLOWED_HOSTS allowed_hosts {
+            default: "", default_in_words: Some("loopback names"), example: "gate.example,gate.example:8080",
+            help: "further Host names that may use the key when the proxy listens on loopback",
+        }
+        ALLOWED_ORIGINS allowed_origins {
+            default: "", default_in_words: Some("none"), example: "https://app.example", sight: Sight::Url,
+            help: "origins of web pages that may use the key when the proxy listens on loopback",
+        }
+        UPSTREAM_CA_FILE upstream_ca_file {
+            default: "", example: "/etc/ssl/company-ca.pem",
+            help: "PEM file with roots that are trusted beside the system's (SSL_CERT_FILE is honoured)",
+        }
+        UPSTREAM_MAX_CONNECTIONS upstream_max_connections {
+            default: "10000", example: "10000",
+            help: "connections to the upstream; a request that finds none free waits POOL_TIMEOUT_SECONDS",
+        }
+        UPSTREAM_IDLE_SECONDS upstream_idle_seconds {
+            default: "60", example: "60",
+            help: "how long an idle connection to the upstream is kept",
+        }
+        DNS_CACHE_SECONDS dns_cache_seconds {
+            default: "30", example: "30", process: true,
+            help: "addresses are resolved again after this; an old one serves while resolving fails",
+        }
+    }
+    Attempts {
+        RESPONSE_HEADER_TIMEOUT_SECONDS response_header_timeout_seconds {
+            default: "30", example: "30s",
+            help: "header deadline of one attempt, counted from the request being written completely",
+        }
+        NONSTREAM_RESPONSE_HEADER_TIMEOUT_SECONDS nonstream_response_header_timeout_seconds {
+            default: "290", example: "290s",
+            default_in_words: Some("290, or RESPONSE_HEADER_TIMEOUT_SECONDS if set"),
+            help: "header deadline of a generation that does not stream: its head comes with the whole answer",
+        }
+        UPSTREAM_MAX_ATTEMPTS upstream_max_attempts {
+            default: "2", example: "2",
+            help: "attempts in total, the first included",
+        }
+        RETRY_BACKOFF_SECONDS retry_backoff_seconds {
+            default: "0.25", example: "250ms",
+            help: "pause before a further attempt, doubled each time, with 20 % jitter; 0 = none",
+        }
+        RETRY_BACKOFF_MAX_SECONDS retry_backoff_max_seconds {
+            default: "5", example: "5s",
+            help: "no pause is longer than this (before jitter)",
+        }
+        RETRY retry {
+            default: "all", example: "safe",
+            help: "all: any method before headers; safe: sent bytes repeat only idempotent or keyed requests",
+        }
+        RETRY_BUDGET_PERCENT retry_budget_percent {
+            default: "100", example: "100",
+            help: "further attempts at once, as a share of the exchanges that wait for headers",
+        }
+        RETRY_BUDGET_MIN retry_budget_min {
+            default: "10", example: "10",
+            help: "further attempts at once that are always allowed",
+        }
+        CONNECT_TIMEOUT_SECONDS connect_timeout_seconds {
+            default: "10", example: "10s",
+            help: "DNS, TCP and TLS together",
+        }
+        WRITE_TIMEOUT_SECONDS write_timeout_seconds {
+            default: "30", example: "30s",
+            help: "no progress while sending the request",
+        }
+        POOL_TIMEOUT_SECONDS pool_timeout_seconds {
+            default: "10", example: "10s",
+            help: "waiting for a free connection",
+        }
+        STREAM_IDLE_TIMEOUT_SECONDS stream_idle_timeout_seconds {
+            default: "240", example: "4m",
+            help: "no byte from the upstream after headers while the client is ready to read; 0 = off",
+        }
+        MAX_REQUEST_BODY_BYTES max_request_body_bytes {
+            default: "33554432", example: "32MiB",
+            help: "the largest request body that is buffered; a larger one is answered with 413",
+        }
+        MAX_BUFFERED_BYTES max_buffered_bytes {
+            default: "1GiB", example: "1GiB", process: true,
+            default_in_words: Some("1GiB, or a quarter of the memory limit if that is less"),
+            help: "all buffered bodies together; beyond it 503 with Retry-After",
+        }
+    }
+    Client {
+        CLIENT_HEADER_TIMEOUT_SECONDS client_header_timeout_seconds {
+            default: "10", example: "10s",
+            help: "from accept (later: from its first byte) to a complete request head",
+        }
+        CLIENT_BODY_TIMEOUT_SECONDS client_body_timeout_seconds {
+            default: "30", example: "30s",
+            help: "no progress of a request body",
+        }
+        CLIENT_WRITE_TIMEOUT_SECONDS client_write_timeout_seconds {
+            default: "60", example: "60s",
+            help: "a client that reads nothing while data waits",
+        }
+        CLIENT_IDLE_SECONDS client_idle_seconds {
+            default: "75", example: "75s",
+            help: "how long a connection of a client may wait between two requests",
+        }
+        MAX_CLIENT_CONNECTIONS max_client_connections {
+            default: "10000", example: "10000",
+            help: "connections of clients; beyond it new ones wait in the backlog",
+        }
+        MAX_HEADER_BYTES max_header_bytes {
+            default: "64KiB", example: "64KiB",
+            help: "the largest request head, 8KiB to 16MiB",
+        }
+        SHUTDOWN_TIMEOUT_SECONDS shutdown_timeout_seconds {
+            default: "300", example: "5m",
+            help: "how long requests under way may take after SIGTERM; a second signal cuts at once",
+        }
+    }
+    Answers {
+        SOURCE_HEADER source_header {
+            default: "X-Forebay-Source: forebay", example: "\"X-Proxq-Source: proxq\"",
+            help: "header name and value on answers that forebay itself made",
+        }
+        DIALECT dialect {
+            default: "auto", example: "plain",
+            help: "auto: answers suit the client (Codex, OpenAI, Anthropic); plain: the same for all",
+        }
+        CODEX_FINAL_STATUS codex_final_status {
+            default: "400", example: "400",
+            help: "what Codex gets when the deadlines are used up, 400 to 599; off = 504 as for others",
+        }
+        TIMELINE timeline {
+            default: "false", example: "true",
+            help: "adds X-Forebay-Timeline: what became of each attempt, and when",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_variable_reads_the_field_that_envy_fills_for_its_name() {
+        for variable in VARIABLES {
+            let raw: Raw = envy::from_iter([(variable.name.to_owned(), "here".to_owned())]).unwrap();
+            assert_eq!(variable.of(&raw), Some("here"), "{}", variable.name);
+            let set = VARIABLES.iter().filter(|v| v.of(&raw).is_some()).count();
+            assert_eq!(set, 1, "{}", variable.name);
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_every_variable_has_help_and_an_example() {
+        for (i, variable) in VARIABLES.iter().enumerate() {
+            assert!(VARIABLES[..i].iter().all(|v| v.name != variable.name), "{}", variable.name);
+            assert!(!variable.help.is_empty() && !variable.example.is_empty(), "{}", variable.name);
+        }
+        assert_eq!(Section::ALL.iter().flat_map(|s| s.variables()).count(), VARIABLES.len());
+    }
+}

@@ -1,0 +1,323 @@
+//! From the environment to strings: what is set, what is ignored, what must not be there.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::ReadFile;
+use super::declare::{Raw, VARIABLES, Variable};
+use super::not_yet::{NOT_YET, NotYet, Verdict};
+use super::problem::Problem;
+use super::typo;
+
+/// What the environment says, before it means anything.
+#[derive(Default)]
+pub(super) struct Gathered {
+    pub(super) raw: Raw,
+    /// Secrets that came from a file.
+    pub(super) from_file: Vec<&'static str>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<String>,
+    /// Names of variables for outbound proxies that are set; this version connects directly.
+    pub(super) proxies: Vec<String>,
+}
+
+/// Name and value of everything that is set and is not ignored; a value that is no UTF-8 is none.
+type Texts = BTreeMap<String, Option<String>>;
+
+/// Reads the environment. Names are taken as they are: upper case.
+pub(super) fn gather(vars: impl IntoIterator<Item = (OsString, OsString)>, read: ReadFile) -> Gathered {
+    let texts = texts(vars);
+    let mut gathered = Gathered::default();
+    let mut ours = BTreeMap::new();
+    for variable in VARIABLES {
+        match value(variable, &texts, read) {
+            Ok(None) => {}
+            Ok(Some((text, from_file))) => {
+                ours.insert(variable.name.to_owned(), text);
+                if from_file {
+                    gathered.from_file.push(variable.name);
+                }
+            }
+            Err(problem) => gathered.problems.push(problem),
+        }
+    }
+    // Into a struct of optional strings this cannot fail, and the names cannot be ambiguous: all are upper case.
+    match envy::from_iter(ours) {
+        Ok(raw) => gathered.raw = raw,
+        Err(_) => gathered.problems.push(Problem::with_name("environment", "cannot be read")),
+    }
+    for variable in NOT_YET {
+        refuse_or_warn(variable, &texts, &mut gathered);
+    }
+    for name in texts.keys().filter(|name| !typo::is_known(name)) {
+        if let Some(reason) = typo::route(name) {
+            gathered.problems.push(Problem::with_name(name, reason));
+        } else if let Some(known) = typo::meant(name, |known| texts.contains_key(known)) {
+            gathered.problems.push(Problem::with_name(name, format!("is not a variable, did you mean {known}?")));
+        }
+    }
+    let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
+    gathered.proxies = texts.keys().filter(|n| proxies.contains(&n.to_ascii_uppercase().as_str())).cloned().collect();
+    if texts.contains_key("OUTBOUND_PROXY") {
+        gathered.proxies.clear();
+    }
+    gathered
+}
+
+fn texts(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Texts {
+    let mut texts = Texts::new();
+    for (name, value) in vars {
+        // A name that is no text cannot be one of ours.
+        let Ok(name) = name.into_string() else { continue };
+        let unset = value.is_empty() && !VARIABLES.iter().any(|v| v.name == name && v.empty_is_a_value);
+        let value = value.into_string().ok();
+        if !unset && !is_ambient(&name, value.as_deref().unwrap_or_default()) {
+            // Of two of the same name the first counts, as for getenv.
+            texts.entry(name).or_insert(value);
+        }
+    }
+    texts
+}
+
+/// What environments are full of: locales, and what Kubernetes injects for services.
+fn is_ambient(name: &str, value: &str) -> bool {
+    let numbered_port = || {
+        let mut parts = name.split("_PORT_").skip(1);
+        parts.any(|rest| {
+            let (number, more) = rest.split_once('_').unwrap_or((rest, ""));
+            !more.is_empty() && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+        })
+    };
+    name == "LANG"
+        || name.starts_with("LC_")
+        || name.ends_with("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || (name.ends_with("_PORT") && (value.starts_with("tcp://") || value.starts_with("udp://")))
+        || numbered_port()
+}
+
+/// The value of a variable and whether a file held it.
+fn value(variable: &Variable, texts: &Texts, read: ReadFile) -> Result<Option<(String, bool)>, Problem> {
+    let own = match texts.get(variable.name) {
+        Some(None) => return Err(Problem::with(variable, None, "is not UTF-8")),
+        Some(Some(text)) => Some(text),
+        None => None,
+    };
+    let file_name = format!("{}_FILE", variable.name);
+    let file = texts.get(&file_name).filter(|_| variable.is_secret());
+    match (own, file) {
+        (own, None) => Ok(own.map(|text| (text.clone(), false))),
+        (Some(_), Some(_)) => {
+            Err(Problem::with_name(variable.name, format!("must not be set together with {file_name}")))
+        }
+        (None, Some(None)) => Err(Problem::with_name(file_name, "is not UTF-8")),
+        (None, Some(Some(path))) => {
+            secret_from(path, read).map(|secret| Some((secret, true))).map_err(|r| Problem::with_name(file_name, r))
+        }
+    }
+}
+
+fn secret_from(path: &str, read: ReadFile) -> Result<String, String> {
+    // Somebody may have put the secret itself where its file belongs, so only what is surely a path is shown.
+    let shown = if path.starts_with(['/', '.']) { super::problem::quoted(path) } else { "that it names".to_owned() };
+    let bytes = read(Path::new(path)).map_err(|error| format!("the file {shown} cannot be read: {error}"))?;
+    let text = String::from_utf8(bytes).map_err(|_| format!("the file {shown} is not UTF-8"))?;
+    let secret = text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(&text);
+    if secret.is_empty() { Err(format!("the file {shown} is empty")) } else { Ok(secret.to_owned()) }
+}
+
+fn refuse_or_warn(variable: &NotYet, texts: &Texts, gathered: &mut Gathered) {
+    let mut names = vec![variable.name.to_owned()];
+    if variable.secret {
+        names.push(format!("{}_FILE", variable.name));
+    }
+    for (i, name) in names.into_iter().enumerate() {
+        let Some(value) = texts.get(&name) else { continue };
+        // The name of a file says nothing about what this version does anyway.
+        let verdict = match value {
+            Some(value) if i == 0 => variable.judge(value),
+            _ => Verdict::Refuse("is not available in this version".into()),
+        };
+        match verdict {
+            Verdict::Fine => {}
+            Verdict::Warn(warning) => gathered.warnings.push(warning),
+            Verdict::Refuse(reason) => {
+                let value = value.clone().filter(|_| !variable.secret);
+                gathered.problems.push(Problem { value, ..Problem::with_name(name, reason) });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::super::declare;
+    use super::*;
+
+    fn no_files(_: &Path) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn gathered(vars: &[(&str, &str)]) -> Gathered {
+        gather(vars.iter().map(|(n, v)| (n.into(), v.into())), &no_files)
+    }
+
+    fn problems(vars: &[(&str, &str)]) -> Vec<String> {
+        gathered(vars).problems.iter().map(ToString::to_string).collect()
+    }
+
+    fn key_file(text: &'static [u8]) -> Result<Option<String>, String> {
+        let read = move |path: &Path| {
+            assert_eq!(path, Path::new("/run/key"));
+            Ok(text.to_vec())
+        };
+        let gathered = gather([("UPSTREAM_API_KEY_FILE".into(), "/run/key".into())], &read);
+        if let Some(problem) = gathered.problems.first() {
+            return Err(problem.to_string());
+        }
+        assert_eq!(gathered.from_file, ["UPSTREAM_API_KEY"]);
+        Ok(declare::UPSTREAM_API_KEY.of(&gathered.raw).map(str::to_owned))
+    }
+
+    #[test]
+    fn empty_means_unset_but_for_the_prefix_of_the_key() {
+        let gathered = gathered(&[
+            ("LISTEN_PORT", ""),
+            ("UPSTREAM_API_KEY_PREFIX", ""),
+            ("TLS_CERT_FILE", ""),
+            ("LISTEN_PROT", ""),
+            ("UPSTREAM_API_KEY", "k"),
+            ("UPSTREAM_API_KEY_FILE", ""),
+        ]);
+        assert_eq!(gathered.problems, []);
+        assert_eq!(declare::LISTEN_PORT.of(&gathered.raw), None);
+        assert_eq!(declare::UPSTREAM_API_KEY_PREFIX.of(&gathered.raw), Some(""));
+    }
+
+    #[test]
+    fn names_count_only_in_upper_case() {
+        let gathered = gathered(&[("listen_port", "1"), ("LISTEN_PORT", "2"), ("Listen_Port", "3")]);
+        assert_eq!(declare::LISTEN_PORT.of(&gathered.raw), Some("2"));
+        assert_eq!(gathered.problems, []);
+    }
+
+    #[test]
+    fn what_kubernetes_injects_and_locales_are_ignored() {
+        let gathered = gathered(&[
+            ("LANG", "C"),
+            ("LC_ALL", "C"),
+            ("LISTEN_PORT", "tcp://10.0.0.1:80"),
+            ("ADMIN_PORT", "udp://10.0.0.1:80"),
+            ("LISTEN_PORT_80_TCP", "tcp://10.0.0.1:80"),
+            ("LISTEN_PORT_80_TCP_ADDR", "10.0.0.1"),
+            ("LISTEN_SERVICE_HOST", "10.0.0.1"),
+            ("LISTEN_SERVICE_PORT", "80"),
+            ("LISTEN_SERVICE_PORT_HTTP", "80"),
+            ("DMIN_PORT", "tcp://10.0.0.1:80"),
+            ("ROUTE_API_PORT", "tcp://10.0.0.1:80"),
+            ("ROUTE_API_SERVICE_HOST", "10.0.0.1"),
+            ("ROUTE_API_PORT_80_TCP_PROTO", "tcp"),
+        ]);
+        assert_eq!(gathered.problems, []);
+        assert_eq!(declare::LISTEN_PORT.of(&gathered.raw), None);
+        assert_eq!(declare::ADMIN_PORT.of(&gathered.raw), None);
+    }
+
+    #[test]
+    fn a_port_that_only_resembles_a_kubernetes_one_is_no_exception() {
+        assert_eq!(problems(&[("DMIN_PORT", "80")]), ["DMIN_PORT: is not a variable, did you mean ADMIN_PORT?"]);
+        assert_eq!(problems(&[("ROUTE_API_PORT", "80")]).len(), 1);
+        assert_eq!(problems(&[("ROUTE_API_PORT_X_TCP", "80")]).len(), 1);
+    }
+
+    #[test]
+    fn typos_are_named_without_their_values() {
+        assert_eq!(
+            problems(&[("UPSTREAM_API_KYE", "sk-hidden")]),
+            ["UPSTREAM_API_KYE: is not a variable, did you mean UPSTREAM_API_KEY?"]
+        );
+        assert_eq!(problems(&[("UPSTREAM_API_KYE", "x"), ("UPSTREAM_API_KEY", "y")]), [""; 0]);
+        assert_eq!(
+            problems(&[("ROUTE_A_UPSTREAM_API_KYE", "sk-hidden")]),
+            ["ROUTE_A_UPSTREAM_API_KYE: no variable of a route has this name"]
+        );
+    }
+
+    #[test]
+    fn a_secret_comes_from_its_file_without_the_last_newline() {
+        assert_eq!(key_file(b"sk-1\n"), Ok(Some("sk-1".into())));
+        assert_eq!(key_file(b"sk-1\r\n"), Ok(Some("sk-1".into())));
+        assert_eq!(key_file(b"sk-1"), Ok(Some("sk-1".into())));
+        assert_eq!(key_file(b"sk-1\n\n"), Ok(Some("sk-1\n".into())));
+        assert_eq!(key_file(b"\n"), Err("UPSTREAM_API_KEY_FILE: the file \"/run/key\" is empty".into()));
+        assert_eq!(key_file(b"\xff"), Err("UPSTREAM_API_KEY_FILE: the file \"/run/key\" is not UTF-8".into()));
+    }
+
+    #[test]
+    fn a_secret_that_is_set_twice_or_whose_file_cannot_be_read_is_a_problem() {
+        assert_eq!(
+            problems(&[("UPSTREAM_API_KEY", "sk-hidden"), ("UPSTREAM_API_KEY_FILE", "/run/key")]),
+            ["UPSTREAM_API_KEY: must not be set together with UPSTREAM_API_KEY_FILE"]
+        );
+        let unreadable = problems(&[("UPSTREAM_API_KEY_FILE", "/run/key")]);
+        assert!(unreadable[0].contains("/run/key") && unreadable[0].contains("not found"), "{unreadable:?}");
+        let misplaced = problems(&[("UPSTREAM_API_KEY_FILE", "sk-hidden")]);
+        assert!(misplaced.len() == 1 && !misplaced[0].contains("hidden"), "{misplaced:?}");
+    }
+
+    #[test]
+    fn a_value_that_is_no_text_is_a_problem_only_where_the_name_is_ours() {
+        let bad = || OsString::from_vec(vec![b'a', 0xff]);
+        let gathered = gather(
+            [("RETRY".into(), bad()), ("PATH".into(), bad()), (bad(), bad()), ("UPSTREAM_API_KEY_FILE".into(), bad())],
+            &no_files,
+        );
+        let problems: Vec<String> = gathered.problems.iter().map(ToString::to_string).collect();
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems.iter().any(|p| p.starts_with("RETRY: is not UTF-8")), "{problems:?}");
+        assert!(problems.iter().any(|p| p.starts_with("UPSTREAM_API_KEY_FILE: is not UTF-8")), "{problems:?}");
+    }
+
+    #[test]
+    fn what_this_version_does_not_have_is_refused_unless_it_changes_nothing() {
+        for (name, value) in [
+            ("TLS_CERT_FILE", "/c.pem"),
+            ("LANE", "queue"),
+            ("OVERFLOW", "always"),
+            ("CACHE", "memory"),
+            ("UPSTREAM_HTTP2", "prior-knowledge"),
+            ("HEDGE_AFTER_SECONDS", "1"),
+            ("ROUTE_A_PREFIX", "/a"),
+        ] {
+            let problems = problems(&[(name, value)]);
+            assert!(problems.len() == 1 && problems[0].contains("not available in this version"), "{problems:?}");
+        }
+        for (name, value) in [
+            ("STORE", "off"),
+            ("LANE", "RACE"),
+            ("OVERFLOW", "prefer"),
+            ("CACHE", "none"),
+            ("UPSTREAM_HTTP2", "auto"),
+            ("OUTBOUND_PROXY", "off"),
+            ("ROLES", "front"),
+        ] {
+            let gathered = gathered(&[(name, value)]);
+            assert!(gathered.problems.is_empty() && gathered.warnings.is_empty(), "{name}");
+        }
+        let tuned = gathered(&[("QUEUE_CONCURRENCY", "3"), ("DATA_DIR", "/data")]);
+        assert_eq!(tuned.problems, []);
+        assert_eq!(tuned.warnings.len(), 2);
+    }
+
+    #[test]
+    fn secrets_of_later_versions_are_not_shown_either() {
+        for name in ["ADMIN_TOKEN", "REDIS_URL", "OUTBOUND_PROXY", "ADMIN_TOKEN_FILE", "REDIS_URL_FILE"] {
+            let problems = problems(&[(name, "redis://u:hidden@x")]);
+            assert!(problems.len() == 1 && !problems[0].contains("hidden"), "{problems:?}");
+        }
+    }
+}

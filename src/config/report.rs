@@ -1,0 +1,253 @@
+//! What is in force, and what it adds up to: the text of `forebay check`, and a line for the start.
+
+use std::time::Duration;
+
+use super::declare::Section;
+use super::resolve::{Effective, Origin};
+use super::settings::Settings;
+use crate::race::{Backoff, Policy};
+use crate::time::Human;
+use crate::upstream::TransportSettings;
+
+/// Where somebody between us and the user stops waiting for headers.
+const PATIENCE: [(Duration, &str); 3] = [
+    (Duration::from_secs(100), "CDNs in front of forebay (Cloudflare) answer in its place"),
+    (Duration::from_secs(300), "clients on Node (fetch, undici) give up"),
+    (Duration::from_secs(600), "the SDKs of OpenAI and Anthropic give up"),
+];
+
+/// Codex ends a stream that has been silent for so long.
+const CODEX_IDLE: Duration = Duration::from_secs(300);
+
+/// Every variable as it is in force, then how long a client may wait, then what may not be meant.
+pub fn report(settings: &Settings) -> String {
+    let mut lines = effective(&settings.effective);
+    lines.extend(waits(&settings.route.policy, &settings.route.transport));
+    if settings.route.stream_idle.is_none_or(|idle| idle >= CODEX_IDLE) {
+        lines.push(format!(
+            "warning: Codex ends a stream after {} of silence; with STREAM_IDLE_TIMEOUT_SECONDS below that, it is told why",
+            seconds(CODEX_IDLE)
+        ));
+    }
+    lines.extend(settings.warnings.iter().map(|warning| format!("warning: {warning}")));
+    lines.join("\n") + "\n"
+}
+
+/// The policy of a race in one line: `2 attempts, 30s to headers (290s for whole answers), backoff 250ms`.
+pub fn policy_in_words(policy: &Policy) -> String {
+    let attempts = attempts(policy.max_attempts);
+    let whole = if policy.whole_answer_deadline == policy.header_deadline {
+        String::new()
+    } else {
+        format!(" ({} for whole answers)", seconds(policy.whole_answer_deadline))
+    };
+    let Backoff { first, max } = policy.backoff;
+    let backoff = match policy.max_attempts {
+        0 | 1 => String::new(),
+        _ if first.is_zero() => ", no backoff".to_owned(),
+        3.. if first < max => format!(", backoff {} up to {}", seconds(first), seconds(max)),
+        _ => format!(", backoff {}", seconds(first)),
+    };
+    format!("{attempts}, {} to headers{whole}{backoff}", seconds(policy.header_deadline))
+}
+
+fn effective(effective: &[Effective]) -> Vec<String> {
+    let longest = |text: fn(&Effective) -> usize| effective.iter().map(text).max().unwrap_or_default();
+    let names = longest(|e| e.name.len());
+    let values = longest(|e| e.shown.chars().count()).min(40);
+    let mut lines = Vec::new();
+    for section in Section::ALL {
+        lines.push(section.to_string());
+        for Effective { name, shown, origin } in
+            section.variables().filter_map(|v| effective.iter().find(|e| e.name == v.name))
+        {
+            let origin = match origin {
+                Origin::Set | Origin::File => "set",
+                Origin::Default => "default",
+                Origin::Derived(from) => from,
+            };
+            lines.push(format!("  {name:names$}  {shown:values$}  {origin}"));
+        }
+        lines.push(String::new());
+    }
+    lines
+}
+
+fn waits(policy: &Policy, transport: &TransportSettings) -> Vec<String> {
+    let mut lines = vec!["How long a client can wait for the head of an answer".to_owned()];
+    let TransportSettings { pool_timeout, connect_timeout, write_timeout, .. } = transport;
+    lines.push(format!(
+        "  At most {}. Each may wait {} for a free connection, {} for it to be made, {} while sending",
+        attempts(policy.max_attempts),
+        seconds(*pool_timeout),
+        seconds(*connect_timeout),
+        seconds(*write_timeout),
+    ));
+    lines.push("  makes no progress, and then for the header deadline.".to_owned());
+    let before = pool_timeout.saturating_add(*connect_timeout).saturating_add(*write_timeout);
+    if policy.header_deadline == policy.whole_answer_deadline {
+        lines.extend(wait("All requests", policy.header_deadline, before, policy));
+    } else {
+        lines.extend(wait("Streams, and requests that generate nothing", policy.header_deadline, before, policy));
+        lines.extend(wait("Generations that do not stream", policy.whole_answer_deadline, before, policy));
+    }
+    lines.push(String::new());
+    lines
+}
+
+/// The arithmetic for one deadline.
+fn wait(what: &str, deadline: Duration, before: Duration, policy: &Policy) -> Vec<String> {
+    let n = policy.max_attempts;
+    let pauses = pauses(policy);
+    // Jitter makes a pause up to a fifth longer.
+    let long_pauses = pauses.saturating_add(pauses / 5);
+    let stalled = deadline.saturating_mul(n).saturating_add(pauses);
+    let worst = before.saturating_add(deadline).saturating_mul(n).saturating_add(long_pauses);
+    let backoff = |pause: Duration| match pause {
+        Duration::ZERO => String::new(),
+        pause => format!(" + {} backoff", seconds(pause)),
+    };
+    let mut lines = vec![
+        format!("  {what}:"),
+        format!("    the upstream stalls:      {n} x {}{} = {}", seconds(deadline), backoff(pauses), seconds(stalled)),
+        format!(
+            "    every clock runs out:     {n} x ({} + {}){} = {}",
+            seconds(before),
+            seconds(deadline),
+            backoff(long_pauses),
+            seconds(worst)
+        ),
+    ];
+    for (patience, who) in PATIENCE {
+        let when = if stalled > patience {
+            "when the upstream stalls"
+        } else if worst > patience {
+            "at worst"
+        } else {
+            continue;
+        };
+        lines.push(format!("    warning: above {} {when}, where {who}", seconds(patience)));
+    }
+    lines
+}
+
+/// All pauses of a race together, without jitter: each twice the one before, up to the maximum.
+fn pauses(policy: &Policy) -> Duration {
+    let Backoff { first, max } = policy.backoff;
+    let each = std::iter::successors(Some(first), |pause| Some(pause.saturating_mul(2).min(max)));
+    let further = usize::try_from(policy.max_attempts.saturating_sub(1)).unwrap_or(usize::MAX);
+    each.take(further).fold(Duration::ZERO, Duration::saturating_add)
+}
+
+fn attempts(n: u32) -> String {
+    if n == 1 { "1 attempt".to_owned() } else { format!("{n} attempts") }
+}
+
+/// For sums: everything from a second on in seconds.
+fn seconds(duration: Duration) -> String {
+    if duration < Duration::from_secs(1) { Human(duration).to_string() } else { format!("{}s", duration.as_secs_f64()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::settings::tests::settings;
+    use super::*;
+
+    const URL: (&str, &str) = ("UPSTREAM_BASE_URL", "https://api.example");
+
+    fn words(vars: &[(&str, &str)]) -> String {
+        policy_in_words(&settings(&[&[URL], vars].concat()).unwrap().route.policy)
+    }
+
+    fn text(vars: &[(&str, &str)]) -> String {
+        report(&settings(&[&[URL], vars].concat()).unwrap())
+    }
+
+    fn assert_contains(text: &str, part: &str) {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+
+    #[test]
+    fn a_policy_is_said_in_one_line() {
+        assert_eq!(words(&[]), "2 attempts, 30s to headers (290s for whole answers), backoff 250ms");
+        assert_eq!(words(&[("UPSTREAM_MAX_ATTEMPTS", "1")]), "1 attempt, 30s to headers (290s for whole answers)");
+        assert_eq!(
+            words(&[("UPSTREAM_MAX_ATTEMPTS", "3"), ("RESPONSE_HEADER_TIMEOUT_SECONDS", "1m")]),
+            "3 attempts, 60s to headers, backoff 250ms up to 5s"
+        );
+        assert_eq!(
+            words(&[("RETRY_BACKOFF_SECONDS", "0"), ("RESPONSE_HEADER_TIMEOUT_SECONDS", "1")]),
+            "2 attempts, 1s to headers, no backoff"
+        );
+    }
+
+    #[test]
+    fn the_arithmetic_is_spelled_out_for_both_deadlines() {
+        let text = text(&[]);
+        assert_contains(&text, "2 x 30s + 250ms backoff = 60.25s");
+        assert_contains(&text, "2 x (50s + 30s) + 300ms backoff = 160.3s");
+        assert_contains(&text, "2 x 290s + 250ms backoff = 580.25s");
+        assert_contains(&text, "2 x (50s + 290s) + 300ms backoff = 680.3s");
+        assert_contains(&text, "above 100s at worst");
+        assert_contains(&text, "above 300s when the upstream stalls");
+        assert_contains(&text, "above 600s at worst");
+    }
+
+    #[test]
+    fn one_deadline_is_worked_out_once_and_short_waits_need_no_warning() {
+        let text = text(&[
+            ("RESPONSE_HEADER_TIMEOUT_SECONDS", "5"),
+            ("UPSTREAM_MAX_ATTEMPTS", "4"),
+            ("RETRY_BACKOFF_SECONDS", "1"),
+            ("RETRY_BACKOFF_MAX_SECONDS", "3"),
+            ("WRITE_TIMEOUT_SECONDS", "1"),
+            ("POOL_TIMEOUT_SECONDS", "1"),
+            ("CONNECT_TIMEOUT_SECONDS", "1"),
+        ]);
+        assert_contains(&text, "All requests:");
+        // Pauses of 1, 2 and 3 seconds, a fifth longer at worst.
+        assert_contains(&text, "4 x 5s + 6s backoff = 26s");
+        assert_contains(&text, "4 x (3s + 5s) + 7.2s backoff = 39.2s");
+        assert!(!text.contains("warning"), "{text}");
+    }
+
+    #[test]
+    fn values_are_listed_with_where_they_come_from() {
+        let text = text(&[("UPSTREAM_API_KEY", "sk-hidden"), ("RESPONSE_HEADER_TIMEOUT_SECONDS", "0.02m")]);
+        let line = |name: &str| {
+            let line = text.lines().find(|l| l.trim_start().starts_with(name)).unwrap();
+            line.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(line("LISTEN_PORT"), "LISTEN_PORT 8788 default");
+        assert_eq!(line("UPSTREAM_BASE_URL"), "UPSTREAM_BASE_URL https://api.example set");
+        assert_eq!(line("UPSTREAM_API_KEY "), "UPSTREAM_API_KEY (set) set");
+        assert_eq!(line("UPSTREAM_API_KEY_PREFIX"), "UPSTREAM_API_KEY_PREFIX \"Bearer \" default");
+        assert_eq!(line("RESPONSE_HEADER"), "RESPONSE_HEADER_TIMEOUT_SECONDS 1.2s set");
+        assert_eq!(
+            line("NONSTREAM"),
+            "NONSTREAM_RESPONSE_HEADER_TIMEOUT_SECONDS 1.2s as RESPONSE_HEADER_TIMEOUT_SECONDS"
+        );
+        assert!(!text.contains("hidden"));
+    }
+
+    #[test]
+    fn an_idle_limit_that_codex_does_not_wait_for_is_a_warning() {
+        assert!(!text(&[]).contains("Codex ends a stream"));
+        for idle in ["0", "5m", "300"] {
+            assert_contains(&text(&[("STREAM_IDLE_TIMEOUT_SECONDS", idle)]), "warning: Codex ends a stream");
+        }
+    }
+
+    #[test]
+    fn the_longest_times_do_not_overflow() {
+        let year = "8760h";
+        text(&[
+            ("RESPONSE_HEADER_TIMEOUT_SECONDS", year),
+            ("WRITE_TIMEOUT_SECONDS", year),
+            ("POOL_TIMEOUT_SECONDS", year),
+            ("CONNECT_TIMEOUT_SECONDS", year),
+            ("RETRY_BACKOFF_SECONDS", year),
+            ("UPSTREAM_MAX_ATTEMPTS", "100"),
+        ]);
+    }
+}
