@@ -77,7 +77,7 @@ impl Admin {
             code: answer.code.as_str(),
             message: &answer.message,
         };
-        let worded = Dialect::Plain.word(plain, &Settings { auto: false, codex_final_status: None });
+        let worded = Dialect::Plain.word(plain, Settings { auto: false, codex_final_status: None });
         answer.message(worded.status, &self.source, worded.body)
     }
 }

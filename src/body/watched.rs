@@ -86,12 +86,12 @@ impl<B: Body<Data = Bytes>, R: Report> Watched<B, R> {
     }
 
     /// Ends the response early: with a last event where the dialect has one and no event is torn, else with an error.
-    fn break_off(&mut self, breakage: Breakage) -> Option<Result<Frame<Bytes>, BrokenOff>> {
+    fn break_off(&mut self, breakage: Breakage) -> Result<Frame<Bytes>, BrokenOff> {
         self.end(End::Broken(breakage));
         let dialect = self.watch.events.filter(|_| self.boundary.is_between_events());
         match dialect.and_then(|dialect| dialect.last_event(breakage.as_str(), breakage.message())) {
-            Some(event) => Some(Ok(Frame::data(event))),
-            None => Some(Err(BrokenOff(breakage))),
+            Some(event) => Ok(Frame::data(event)),
+            None => Err(BrokenOff(breakage)),
         }
     }
 
@@ -123,7 +123,7 @@ where
         let this = self.get_mut();
         let Some(body) = &mut this.body else { return Poll::Ready(None) };
         if this.watch.shutdown.is_cut() {
-            return Poll::Ready(this.break_off(Breakage::ShuttingDown));
+            return Poll::Ready(Some(this.break_off(Breakage::ShuttingDown)));
         }
         match Pin::new(body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
@@ -138,8 +138,8 @@ where
                 this.end(End::Complete);
                 Poll::Ready(None)
             }
-            Poll::Ready(Some(Err(_))) => Poll::Ready(this.break_off(Breakage::Broken)),
-            Poll::Pending if this.is_stalled(cx) => Poll::Ready(this.break_off(Breakage::Stalled)),
+            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(this.break_off(Breakage::Broken))),
+            Poll::Pending if this.is_stalled(cx) => Poll::Ready(Some(this.break_off(Breakage::Stalled))),
             Poll::Pending => Poll::Pending,
         }
     }
@@ -169,6 +169,9 @@ mod tests {
 
     use super::*;
 
+    type Sent = http_body_util::channel::Sender<Bytes, BrokenOff>;
+    type Passing = Watched<Channel<Bytes, BrokenOff>, Ends>;
+
     #[derive(Clone, Default)]
     struct Ends(Arc<Mutex<Vec<(End, u64)>>>);
 
@@ -178,9 +181,7 @@ mod tests {
         }
     }
 
-    fn watched(
-        events: Option<Dialect>,
-    ) -> (http_body_util::channel::Sender<Bytes, BrokenOff>, Watched<Channel<Bytes, BrokenOff>, Ends>, Ends) {
+    fn watched(events: Option<Dialect>) -> (Sent, Passing, Ends) {
         let (sender, body) = Channel::new(4);
         let ends = Ends::default();
         let watch = Watch { idle: Some(Duration::from_secs(240)), events, shutdown: Shutdown::default() };

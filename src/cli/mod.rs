@@ -4,3 +4,19 @@ pub mod check;
 pub mod healthcheck;
 pub mod help;
 pub mod serve;
+
+use std::env;
+use std::process::ExitCode;
+
+/// Does what the arguments say, with this process's environment. The exit code is the process's.
+pub fn run() -> ExitCode {
+    let arguments: Vec<_> = env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => serve::run(env::vars_os()),
+        ["check"] => check::run(env::vars_os()),
+        ["healthcheck"] => healthcheck::run(env::vars_os()),
+        ["--help" | "-h" | "help"] => help::print(),
+        ["--version" | "-V"] => help::print_version(),
+        [unknown, ..] => help::refuse(unknown),
+    }
+}

@@ -339,4 +339,6 @@ fn max_buffered(r: &mut Resolver, read: ReadFile) -> Taken<ByteSize> {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 pub(super) mod tests;

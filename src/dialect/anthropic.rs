@@ -4,11 +4,11 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 /// The body of an error answer.
-pub(super) fn envelope(error: Value) -> Value {
+pub(super) fn envelope(error: &Value) -> Value {
     json!({ "type": "error", "error": error })
 }
 
 /// The event that ends a stream with an error.
-pub(super) fn error_event(error: Value) -> Bytes {
+pub(super) fn error_event(error: &Value) -> Bytes {
     format!("event: error\ndata: {}\n\n", envelope(error)).into()
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Settings;
 
 /// The status that Codex gets in place of ours.
-pub(super) fn status(status: StatusCode, settings: &Settings) -> StatusCode {
+pub(super) fn status(status: StatusCode, settings: Settings) -> StatusCode {
     match status {
         StatusCode::GATEWAY_TIMEOUT => settings.codex_final_status.unwrap_or(status),
         // A 413 makes it upload the body six times.

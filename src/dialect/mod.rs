@@ -58,9 +58,9 @@ pub struct Worded {
 
 impl Dialect {
     /// Puts an error into this client's words.
-    pub fn word(self, plain: Plain<'_>, settings: &Settings) -> Worded {
+    pub fn word(self, plain: Plain<'_>, settings: Settings) -> Worded {
         let envelope = match self {
-            Self::Anthropic => anthropic::envelope(error(plain)),
+            Self::Anthropic => anthropic::envelope(&error(plain)),
             Self::Codex | Self::OpenAi | Self::Plain => json!({ "error": error(plain) }),
         };
         let status = match self {
@@ -80,7 +80,7 @@ impl Dialect {
         match self {
             Self::Codex => Some(codex::response_failed(message)),
             Self::OpenAi => Some(openai::error_event(&error)),
-            Self::Anthropic => Some(anthropic::error_event(error)),
+            Self::Anthropic => Some(anthropic::error_event(&error)),
             Self::Plain => None,
         }
     }
@@ -108,7 +108,7 @@ mod tests {
     const ALL: [Dialect; 4] = [Dialect::Codex, Dialect::Anthropic, Dialect::OpenAi, Dialect::Plain];
     const DEFAULTS: Settings = Settings { auto: true, codex_final_status: Some(StatusCode::BAD_REQUEST) };
 
-    fn worded(dialect: Dialect, status: u16, settings: &Settings) -> Worded {
+    fn worded(dialect: Dialect, status: u16, settings: Settings) -> Worded {
         let status = StatusCode::from_u16(status).unwrap();
         dialect.word(Plain { status, kind: "t", code: "c", message: "m" }, settings)
     }
@@ -134,20 +134,20 @@ mod tests {
             (503, Plain, 503, None),
             (403, OpenAi, 403, None),
         ] {
-            let worded = worded(dialect, status, &DEFAULTS);
+            let worded = worded(dialect, status, DEFAULTS);
             assert_eq!((worded.status.as_u16(), worded.should_retry), (expected, hint), "{status} {dialect:?}");
         }
     }
 
     #[test]
     fn codex_final_status_can_be_switched_off() {
-        assert_eq!(worded(Dialect::Codex, 504, &Settings { auto: true, codex_final_status: None }).status, 504);
+        assert_eq!(worded(Dialect::Codex, 504, Settings { auto: true, codex_final_status: None }).status, 504);
     }
 
     #[test]
     fn type_and_code_are_the_same_in_every_dialect() {
         for dialect in ALL {
-            let body: Value = serde_json::from_slice(&worded(dialect, 502, &DEFAULTS).body).unwrap();
+            let body: Value = serde_json::from_slice(&worded(dialect, 502, DEFAULTS).body).unwrap();
             assert_eq!(body["error"], json!({"message": "m", "type": "t", "code": "c"}), "{dialect:?}");
             assert_eq!(body.get("type").is_some(), dialect == Dialect::Anthropic);
         }

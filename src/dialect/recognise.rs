@@ -6,7 +6,7 @@ use super::{Dialect, Settings};
 
 impl Dialect {
     /// Recognises the client from its request. With `DIALECT=plain` everyone is plain.
-    pub fn recognise(settings: &Settings, headers: &HeaderMap, path: &str) -> Self {
+    pub fn recognise(settings: Settings, headers: &HeaderMap, path: &str) -> Self {
         if !settings.auto {
             Self::Plain
         } else if is_codex(headers) {
@@ -40,7 +40,7 @@ mod tests {
 
     fn recognised(fields: &[(&'static str, &'static str)], path: &str) -> Dialect {
         let fields = fields.iter().map(|(k, v)| (HeaderName::from_static(k), HeaderValue::from_static(v)));
-        Dialect::recognise(&Settings { auto: true, codex_final_status: None }, &fields.collect(), path)
+        Dialect::recognise(Settings { auto: true, codex_final_status: None }, &fields.collect(), path)
     }
 
     #[test]
@@ -70,6 +70,6 @@ mod tests {
         let headers =
             HeaderMap::from_iter([(HeaderName::from_static("originator"), HeaderValue::from_static("codex"))]);
         let settings = Settings { auto: false, codex_final_status: None };
-        assert_eq!(Dialect::recognise(&settings, &headers, "/v1/messages"), Dialect::Plain);
+        assert_eq!(Dialect::recognise(settings, &headers, "/v1/messages"), Dialect::Plain);
     }
 }

@@ -7,7 +7,6 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -15,7 +14,8 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout};
 
-use super::framing::{BodyScanner, Framing, HeadScanner};
+use super::framing::{BodyScanner, HeadScanner};
+use super::turn::Turn;
 use crate::time::LazyDeadline;
 
 /// How much of the next requests is taken from the socket while one is under way. Beyond it the client's departure is
@@ -48,70 +48,6 @@ pub(super) enum Refusal {
     HeadTooLarge,
     /// The target is too long.
     TargetTooLong,
-}
-
-/// What the connection's exchanges and its socket tell each other. All of it happens in one task.
-#[derive(Debug, Default)]
-pub(super) struct Turn {
-    stage: AtomicU8,
-    framing: AtomicU64,
-    /// A response that broke off waits until all of it that came is with the client.
-    flush: AtomicU8,
-}
-
-const IDLE: u8 = 0;
-const HEAD: u8 = 1;
-const EXCHANGE: u8 = 2;
-const ANSWERED: u8 = 3;
-const CHUNKED: u64 = u64::MAX;
-const FLUSH_UNASKED: u8 = 0;
-const FLUSH_ASKED: u8 = 1;
-const FLUSHED: u8 = 2;
-
-impl Turn {
-    /// hyper has parsed a head: an exchange begins, with a body framed so.
-    pub(super) fn begin(&self, framing: Framing) {
-        let code = match framing {
-            Framing::None => 0,
-            Framing::Length(length) => length.min(CHUNKED - 1),
-            Framing::Chunked => CHUNKED,
-        };
-        self.framing.store(code, Relaxed);
-        self.flush.store(FLUSH_UNASKED, Relaxed);
-        self.stage.store(EXCHANGE, Relaxed);
-    }
-
-    /// The response's last byte is in hyper's hands.
-    pub(super) fn answered(&self) {
-        self.stage.store(ANSWERED, Relaxed);
-    }
-
-    /// Neither an exchange nor a byte of a request.
-    pub(super) fn is_idle(&self) -> bool {
-        self.stage.load(Relaxed) == IDLE
-    }
-
-    /// Whether everything that hyper was given is with the client. Asked for the first time it is not, and the task is
-    /// woken when it is.
-    pub(super) fn is_flushed(&self) -> bool {
-        self.flush.compare_exchange(FLUSH_UNASKED, FLUSH_ASKED, Relaxed, Relaxed) == Err(FLUSHED)
-    }
-
-    fn is_exchange(&self) -> bool {
-        matches!(self.stage.load(Relaxed), EXCHANGE | ANSWERED)
-    }
-
-    fn is_answered(&self) -> bool {
-        self.stage.load(Relaxed) == ANSWERED
-    }
-
-    fn framing(&self) -> Framing {
-        match self.framing.load(Relaxed) {
-            0 => Framing::None,
-            CHUNKED => Framing::Chunked,
-            length => Framing::Length(length),
-        }
-    }
 }
 
 /// Where in the stream of requests the socket stands.
@@ -254,7 +190,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
             if self.has_served {
                 self.waiting.set(Instant::now() + self.clocks.head);
             }
-            self.turn.stage.store(HEAD, Relaxed);
+            self.turn.head_began();
         }
         if head.has_fragment() {
             buf.set_filled(before);
@@ -379,12 +315,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
         this.catch_up();
-        if this.turn.flush.load(Relaxed) == FLUSH_ASKED {
-            this.turn.flush.store(FLUSHED, Relaxed);
+        if this.turn.flushed() {
             cx.waker().wake_by_ref();
         }
         if matches!(this.at, At::Behind) && this.turn.is_answered() {
-            this.turn.stage.store(IDLE, Relaxed);
+            this.turn.ended();
             this.at = At::Head(HeadScanner::default());
             this.has_served = true;
             this.waiting.set(Instant::now() + this.clocks.idle);

@@ -17,10 +17,11 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::client_io::{ClientIo, Clocks, Turn};
+use super::client_io::{ClientIo, Clocks};
 use super::exchange::exchange;
 use super::framing::Framing;
 use super::respond::{self, OutBody};
+use super::turn::Turn;
 use super::{Edge, EdgeSettings};
 use crate::time::LazyDeadline;
 

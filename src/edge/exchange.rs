@@ -12,9 +12,9 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Response, Uri, request};
 use hyper::body::Incoming;
 
-use super::client_io::Turn;
 use super::respond::{Door, OutBody, body_failure, race_failure};
 use super::summary::Summary;
+use super::turn::Turn;
 use super::{Edge, guard};
 use crate::answer::{Answer, Code};
 use crate::body::{Limits, Snapshot};
@@ -37,11 +37,11 @@ pub(super) async fn exchange(
     let path = parts.uri.path();
     let mut summary = Summary::new(Arc::clone(turn), peer, parts.method.clone(), path.to_owned());
     let route = edge.routes.find(path);
-    let dialect = Dialect::recognise(&route.settings.dialect, &parts.headers, path);
+    let dialect = Dialect::recognise(route.settings.dialect, &parts.headers, path);
     let door = Door { turn, settings: &route.settings, dialect, shutdown: &edge.shutdown };
     match unless_cut(edge, story(edge, route, parts, body, &mut summary.timeline)).await {
         Some(Ok(Reply::Health)) => door.health(summary),
-        Some(Ok(Reply::Upstream(committed))) => door.relay(committed, summary),
+        Some(Ok(Reply::Upstream(committed))) => door.relay(*committed, summary),
         Some(Err(answer)) => door.answer(&answer, summary),
         None => {
             let answer = Answer::new(Code::ShuttingDown, "forebay is shutting down. Try again in a moment.").closing();
@@ -60,7 +60,7 @@ async fn unless_cut<F: Future>(edge: &Edge, future: F) -> Option<F::Output> {
 /// What a good end is made of.
 enum Reply {
     Health,
-    Upstream(Committed),
+    Upstream(Box<Committed>),
 }
 
 async fn story(
@@ -82,7 +82,7 @@ async fn story(
     let outbound = outbound(route, parts, &target, body)?;
     let course = Course { pool: &route.pool, policy: &settings.policy, budget: &route.budget };
     match race::run(course, &outbound, expectation, timeline).await {
-        RaceEnd::Committed(committed) => Ok(Reply::Upstream(committed)),
+        RaceEnd::Committed(committed) => Ok(Reply::Upstream(Box::new(committed))),
         RaceEnd::Failed(failed) => Err(race_failure(&failed, timeline.attempts())),
     }
 }

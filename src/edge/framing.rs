@@ -43,17 +43,13 @@ impl HeadScanner {
                         let line = &rest[..line_end.unwrap_or(rest.len())];
                         self.has_fragment |= memchr(b'#', line).is_some();
                     }
-                    match line_end {
-                        Some(length) => {
-                            index += length + 1;
-                            self.at = HeadAt::AfterLf;
-                            self.has_left_first_line = true;
-                        }
-                        None => {
-                            self.at = HeadAt::InLine;
-                            return None;
-                        }
-                    }
+                    let Some(length) = line_end else {
+                        self.at = HeadAt::InLine;
+                        return None;
+                    };
+                    index += length + 1;
+                    self.at = HeadAt::AfterLf;
+                    self.has_left_first_line = true;
                 }
             }
         }
@@ -264,7 +260,9 @@ mod tests {
             cuts in prop::collection::vec(any::<usize>(), 0..8),
         ) {
             let mut head = format!("{line}\r\n").into_bytes();
-            fields.iter().for_each(|field| head.extend(format!("{field}\r\n").into_bytes()));
+            for field in &fields {
+                head.extend(format!("{field}\r\n").into_bytes());
+            }
             head.extend(b"\r\n");
             let length = head.len();
             head.extend(&rest);
@@ -277,7 +275,9 @@ mod tests {
                 body.extend(b"\r\n");
             }
             body.extend(b"0\r\n");
-            trailers.iter().for_each(|field| body.extend(format!("{field}\r\n").into_bytes()));
+            for field in &trailers {
+                body.extend(format!("{field}\r\n").into_bytes());
+            }
             body.extend(b"\r\n");
             let length = body.len();
             body.extend(&rest);

@@ -87,7 +87,7 @@ fn target(method: &Method, uri: &Uri) -> Result<PathAndQuery, Answer> {
         Some(target) if target.as_str().starts_with('/') && scheme_is_known => Ok(target.clone()),
         // "http://host?query" has an empty path, which is "/" (RFC 9110 §4.2.3).
         Some(target) if target.as_str().starts_with('?') && uri.scheme().is_some() && scheme_is_known => {
-            PathAndQuery::try_from(format!("/{target}")).map_err(|_| refuse("The target is malformed."))
+            PathAndQuery::try_from(format!("/{}", target.as_str())).map_err(|_| refuse("The target is malformed."))
         }
         _ => Err(refuse("The target must begin with \"/\".")),
     }

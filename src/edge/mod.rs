@@ -12,6 +12,7 @@ mod listen;
 mod respond;
 mod settings;
 mod summary;
+mod turn;
 
 use std::sync::Arc;
 

@@ -9,8 +9,9 @@ use http::header::{CONNECTION, HeaderValue, RETRY_AFTER};
 use http::{HeaderName, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 
-use super::client_io::{Refusal, Turn};
+use super::client_io::Refusal;
 use super::summary::Summary;
+use super::turn::Turn;
 use crate::answer::{self, Answer, Code, Source};
 use crate::body::{BrokenOff, CollectError, End, Report, Watch, Watched};
 use crate::dialect::{self, Dialect};
@@ -36,10 +37,10 @@ pub(super) struct Door<'a> {
 impl Door<'_> {
     /// An error of forebay's own, in the client's dialect.
     pub(super) fn answer(&self, answer: &Answer, mut summary: Summary) -> Response<OutBody> {
-        let mut response = word(answer, self.dialect, &self.settings.dialect, &self.settings.source);
+        let mut response = word(answer, self.dialect, self.settings.dialect, &self.settings.source);
         summary.own(response.status(), Some(answer.code));
         self.stamp(&mut response, &summary);
-        self.own(response, summary)
+        own(response, summary)
     }
 
     /// `HEALTH_PATH`.
@@ -47,7 +48,7 @@ impl Door<'_> {
         let mut response = answer::json(http::StatusCode::OK, &self.settings.source, &b"{\"ok\":true}"[..]);
         summary.own(response.status(), None);
         self.stamp(&mut response, &summary);
-        self.own(response, summary)
+        own(response, summary)
     }
 
     /// The upstream's answer, from here on byte for byte.
@@ -61,10 +62,6 @@ impl Door<'_> {
         let watch = Watch { idle: self.settings.stream_idle, events, shutdown: self.shutdown.clone() };
         let turn = Arc::clone(self.turn);
         response.map(|body| OutBody::Relayed { body: Watched::new(body, watch, summary), turn, broken: None })
-    }
-
-    fn own(&self, response: Response<Bytes>, summary: Summary) -> Response<OutBody> {
-        response.map(|body| OutBody::Own { length: body.len() as u64, body: Some(body), summary })
     }
 
     /// What every answer tells, whoever made it.
@@ -85,7 +82,11 @@ impl Door<'_> {
     }
 }
 
-fn word(answer: &Answer, dialect: Dialect, settings: &dialect::Settings, source: &Source) -> Response<Bytes> {
+fn own(response: Response<Bytes>, summary: Summary) -> Response<OutBody> {
+    response.map(|body| OutBody::Own { length: body.len() as u64, body: Some(body), summary })
+}
+
+fn word(answer: &Answer, dialect: Dialect, settings: dialect::Settings, source: &Source) -> Response<Bytes> {
     let plain = dialect::Plain {
         status: answer.code.status(),
         kind: answer.code.kind(),
@@ -118,7 +119,7 @@ pub(super) fn refusal(refusal: Refusal, settings: &RouteSettings) -> Bytes {
         Refusal::TargetTooLong => (Code::UriTooLong, "The target is longer than 65534 bytes."),
     };
     let answer = Answer::new(code, message).closing();
-    let mut response = word(&answer, Dialect::Plain, &settings.dialect, &settings.source);
+    let mut response = word(&answer, Dialect::Plain, settings.dialect, &settings.source);
     response.headers_mut().insert(hop::ATTEMPTS, HeaderValue::from_static("0"));
     let (parts, body) = response.into_parts();
     let reason = parts.status.canonical_reason().unwrap_or_default();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 
-use super::client_io::Turn;
+use super::turn::Turn;
 use crate::answer::Code;
 use crate::body::{End, Report};
 use crate::race::Timeline;

@@ -143,14 +143,10 @@ impl<D: Iterator<Item = Duration>> Plan<D> {
                 }
                 self.wait()
             }
-            Input::Head(no) => match self.land(no) {
-                true => self.end(Step::Commit(no)),
-                false => self.wait(),
-            },
-            Input::Failed(no, trouble) => match self.land(no) {
-                true => self.failed(now, no, trouble),
-                false => self.wait(),
-            },
+            Input::Head(no) if self.land(no) => self.end(Step::Commit(no)),
+            Input::Failed(no, trouble) if self.land(no) => self.failed(now, no, trouble),
+            // Late news of an attempt that is out of the race.
+            Input::Head(_) | Input::Failed(..) => self.wait(),
             Input::Granted => self.granted(now),
             Input::Refused => match self.state {
                 State::Asking => self.end(Step::GiveUp),

@@ -14,6 +14,8 @@ use super::{Backoff, BudgetSettings, Course, Expectation, Policy, RaceEnd, Retry
 use crate::body::{Limits, Quota, Snapshot};
 use crate::upstream::{Failure, Outbound, Pool, TransportSettings};
 
+/// More than the streams between us hold.
+static BODY: [u8; 400_000] = [7; 400_000];
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 struct Track {
@@ -101,7 +103,6 @@ async fn a_stalled_attempt_is_replaced_at_its_deadline_and_its_connection_is_clo
 #[tokio::test(start_paused = true)]
 async fn a_slow_upload_does_not_eat_the_header_deadline_as_long_as_it_moves() {
     let mut track = track(1);
-    static BODY: [u8; 400_000] = [7; 400_000];
     let outbound = outbound(&BODY).await;
     let mut timeline = Timeline::default();
     let start = Instant::now();
@@ -127,7 +128,6 @@ async fn a_slow_upload_does_not_eat_the_header_deadline_as_long_as_it_moves() {
 #[tokio::test(start_paused = true)]
 async fn an_upstream_that_takes_nothing_is_given_up_after_the_write_timeout() {
     let mut track = track(1);
-    static BODY: [u8; 400_000] = [7; 400_000];
     let outbound = outbound(&BODY).await;
     let start = Instant::now();
     let end = race(&track, &outbound, &mut Timeline::default()).await;
@@ -210,7 +210,6 @@ async fn who_finds_no_room_waits_for_the_pool_timeout_and_no_longer() {
 #[tokio::test(start_paused = true)]
 async fn a_head_during_the_upload_commits_and_nothing_more_is_sent() {
     let mut track = track(2);
-    static BODY: [u8; 400_000] = [7; 400_000];
     let outbound = outbound(&BODY).await;
     let mut upstream = std::mem::replace(&mut track.upstream, tokio::sync::mpsc::unbounded_channel().1);
     let script = async {

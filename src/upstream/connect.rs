@@ -95,7 +95,7 @@ fn classify(error: Box<dyn Error + Send + Sync>, timeout: Duration) -> Failure {
                 return Failure::ConnectTimeout(timeout);
             }
             // io::Error hides its inner error from source().
-            if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+            if io.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>) {
                 stage = ConnectStage::Tls;
             }
         }

@@ -7,7 +7,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -146,20 +146,17 @@ impl<S, G> Wire<S, G> {
 
     /// A failed write is not the end: the upstream may have answered before it closed, and the answer lies in the socket.
     /// So the write stays pending, and reading finds either a head or the end of the connection.
-    fn after_write(&self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match result {
-            Poll::Ready(Ok(bytes)) => {
-                self.gauge.wrote(bytes);
-                Poll::Ready(Ok(bytes))
-            }
-            Poll::Ready(Err(_)) => {
-                if !self.gauge.write_failed.swap(true, Relaxed) {
-                    cx.waker().wake_by_ref();
-                }
-                Poll::Pending
-            }
-            Poll::Pending => Poll::Pending,
+    fn write_failed<T>(&self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if !self.gauge.write_failed.swap(true, Relaxed) {
+            cx.waker().wake_by_ref();
         }
+        Poll::Pending
+    }
+
+    fn after_write(&self, cx: &mut Context<'_>, taken: Option<usize>) -> Poll<io::Result<usize>> {
+        let Some(bytes) = taken else { return self.write_failed(cx) };
+        self.gauge.wrote(bytes);
+        Poll::Ready(Ok(bytes))
     }
 }
 
@@ -176,8 +173,8 @@ impl<S: AsyncRead + Unpin, G: Unpin> AsyncRead for Wire<S, G> {
 impl<S: AsyncWrite + Unpin, G: Unpin> AsyncWrite for Wire<S, G> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let result = Pin::new(&mut this.stream).poll_write(cx, buf);
-        this.after_write(cx, result)
+        let taken = ready!(Pin::new(&mut this.stream).poll_write(cx, buf)).ok();
+        this.after_write(cx, taken)
     }
 
     fn poll_write_vectored(
@@ -186,8 +183,8 @@ impl<S: AsyncWrite + Unpin, G: Unpin> AsyncWrite for Wire<S, G> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let result = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
-        this.after_write(cx, result)
+        let taken = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, bufs)).ok();
+        this.after_write(cx, taken)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -196,17 +193,11 @@ impl<S: AsyncWrite + Unpin, G: Unpin> AsyncWrite for Wire<S, G> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        match Pin::new(&mut this.stream).poll_flush(cx) {
-            Poll::Ready(Ok(())) => {
-                this.gauge.flushed();
-                Poll::Ready(Ok(()))
-            }
-            // As with a failed write.
-            Poll::Ready(Err(_)) => {
-                this.after_write(cx, Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))).map_ok(|_| ())
-            }
-            Poll::Pending => Poll::Pending,
+        if ready!(Pin::new(&mut this.stream).poll_flush(cx)).is_err() {
+            return this.write_failed(cx);
         }
+        this.gauge.flushed();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,0 +1,87 @@
+//! Whose turn it is on a client's connection.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+
+use super::framing::Framing;
+
+/// What the connection's exchanges and its socket tell each other. All of it happens in one task.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    stage: AtomicU8,
+    framing: AtomicU64,
+    /// A response that broke off waits until all of it that came is with the client.
+    flush: AtomicU8,
+}
+
+const IDLE: u8 = 0;
+const HEAD: u8 = 1;
+const EXCHANGE: u8 = 2;
+const ANSWERED: u8 = 3;
+const CHUNKED: u64 = u64::MAX;
+const FLUSH_UNASKED: u8 = 0;
+const FLUSH_ASKED: u8 = 1;
+const FLUSHED: u8 = 2;
+
+impl Turn {
+    /// hyper has parsed a head: an exchange begins, with a body framed so.
+    pub(super) fn begin(&self, framing: Framing) {
+        let code = match framing {
+            Framing::None => 0,
+            Framing::Length(length) => length.min(CHUNKED - 1),
+            Framing::Chunked => CHUNKED,
+        };
+        self.framing.store(code, Relaxed);
+        self.flush.store(FLUSH_UNASKED, Relaxed);
+        self.stage.store(EXCHANGE, Relaxed);
+    }
+
+    /// The response's last byte is in hyper's hands.
+    pub(super) fn answered(&self) {
+        self.stage.store(ANSWERED, Relaxed);
+    }
+
+    /// Neither an exchange nor a byte of a request.
+    pub(super) fn is_idle(&self) -> bool {
+        self.stage.load(Relaxed) == IDLE
+    }
+
+    /// A byte of a head has come.
+    pub(super) fn head_began(&self) {
+        self.stage.store(HEAD, Relaxed);
+    }
+
+    /// The answer is with the client: the next request may come.
+    pub(super) fn ended(&self) {
+        self.stage.store(IDLE, Relaxed);
+    }
+
+    /// hyper's buffer is empty; true if somebody has asked for that.
+    pub(super) fn flushed(&self) -> bool {
+        self.flush.compare_exchange(FLUSH_ASKED, FLUSHED, Relaxed, Relaxed).is_ok()
+    }
+
+    /// Whether everything that hyper was given is with the client. Asked for the first time it is not, and the task is
+    /// woken when it is.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.flush.compare_exchange(FLUSH_UNASKED, FLUSH_ASKED, Relaxed, Relaxed) == Err(FLUSHED)
+    }
+
+    /// Whether hyper is in an exchange: what it writes is an answer.
+    pub(super) fn is_exchange(&self) -> bool {
+        matches!(self.stage.load(Relaxed), EXCHANGE | ANSWERED)
+    }
+
+    /// Whether the answer's last byte is in hyper's hands.
+    pub(super) fn is_answered(&self) -> bool {
+        self.stage.load(Relaxed) == ANSWERED
+    }
+
+    /// How the body of the exchange under way is framed.
+    pub(super) fn framing(&self) -> Framing {
+        match self.framing.load(Relaxed) {
+            0 => Framing::None,
+            CHUNKED => Framing::Chunked,
+            length => Framing::Length(length),
+        }
+    }
+}
