@@ -16,6 +16,7 @@ use hyper::service::Service;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::client_io::{ClientIo, Clocks};
 use super::exchange::exchange;
@@ -104,7 +105,8 @@ impl Service<Request<Incoming>> for Exchanges {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.turn.begin(framing(request.body()));
         let (edge, turn, peer) = (Arc::clone(&self.edge), Arc::clone(&self.turn), self.peer);
-        Box::pin(async move { Ok(exchange(&edge, &turn, peer, request).await) })
+        let span = tracing::debug_span!("exchange", client = %peer, method = %request.method());
+        Box::pin(async move { Ok(exchange(&edge, &turn, peer, request).await) }.instrument(span))
     }
 }
 

@@ -38,7 +38,7 @@ impl Door<'_> {
     /// An error of forebay's own, in the client's dialect.
     pub(super) fn answer(&self, answer: &Answer, mut summary: Summary) -> Response<OutBody> {
         let mut response = word(answer, self.dialect, self.settings.dialect, &self.settings.source);
-        summary.own(response.status(), Some(answer.code));
+        summary.own(response.status(), answer.code);
         self.stamp(&mut response, &summary);
         own(response, summary)
     }
@@ -46,7 +46,7 @@ impl Door<'_> {
     /// `HEALTH_PATH`.
     pub(super) fn health(&self, mut summary: Summary) -> Response<OutBody> {
         let mut response = answer::json(http::StatusCode::OK, &self.settings.source, &b"{\"ok\":true}"[..]);
-        summary.own(response.status(), None);
+        summary.health(response.status());
         self.stamp(&mut response, &summary);
         own(response, summary)
     }

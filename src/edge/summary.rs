@@ -26,6 +26,7 @@ pub(super) struct Summary {
     status: Option<StatusCode>,
     code: Option<Code>,
     request_id: Option<HeaderValue>,
+    is_health: bool,
     is_written: bool,
 }
 
@@ -41,13 +42,19 @@ impl Summary {
             status: None,
             code: None,
             request_id: None,
+            is_health: false,
             is_written: false,
         }
     }
 
     /// The answer is forebay's own.
-    pub(super) fn own(&mut self, status: StatusCode, code: Option<Code>) {
-        (self.status, self.code) = (Some(status), code);
+    pub(super) fn own(&mut self, status: StatusCode, code: Code) {
+        (self.status, self.code) = (Some(status), Some(code));
+    }
+
+    /// The answer is to a health check: one every few seconds, and nobody wants to read them.
+    pub(super) fn health(&mut self, status: StatusCode) {
+        (self.status, self.is_health) = (Some(status), true);
     }
 
     /// The answer is the upstream's.
@@ -60,6 +67,10 @@ impl Summary {
             return;
         }
         self.turn.answered();
+        if self.is_health {
+            tracing::debug!(client = %self.peer, "health check");
+            return;
+        }
         let outcome = match (end, self.code) {
             (End::Complete, None) => "complete",
             (End::Complete, Some(code)) => code.as_str(),
@@ -77,6 +88,7 @@ impl Summary {
             to_headers_ms = self.timeline.time_to_head().map(millis),
             total_ms = millis(self.start.elapsed()),
             bytes,
+            failure = self.timeline.failure().map(|failure| display(Escaped(failure))),
             upstream_request_id = self.request_id.as_ref().map(|id| display(Escaped(id.to_str().unwrap_or("?")))),
             "exchange"
         );

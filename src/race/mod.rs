@@ -17,4 +17,4 @@ pub use plan::{Input, Limits, Plan, Step, Trouble};
 pub use policy::{Backoff, Expectation, Policy, Retry};
 pub use retry_budget::{BudgetSettings, Further, RetryBudget, Waiting};
 pub use run::{Committed, Course, Failed, RaceEnd, run};
-pub use timeline::{Outcome, Timeline};
+pub use timeline::Timeline;

@@ -7,9 +7,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::plan::{Input, Limits, Plan, Step, Trouble};
-use super::timeline::{Outcome, Timeline};
+use super::timeline::Timeline;
 use super::{Expectation, Policy, RetryBudget};
 use crate::ids::AttemptNo;
 use crate::time::{LazyDeadline, Offset};
@@ -96,19 +97,18 @@ pub async fn run(
             Step::Drop(no) => {
                 field.remove(no);
                 let missed = Failure::HeaderTimeout(limits.deadline);
-                timeline.ended(no, Outcome::Failure(missed.label()));
+                timeline.failed(no, &missed);
                 latest = Some(missed);
                 Input::Time
             }
             Step::Wait(until) => match field.next(until, &mut timer).await {
                 Event::Ended(no, Ok(head)) => {
-                    timeline.ended(no, Outcome::Head(head.parts.status));
+                    timeline.answered(no, head.parts.status);
                     arrived = Some(head);
                     Input::Head(no)
                 }
                 Event::Ended(no, Err(failure)) => {
-                    tracing::debug!(attempt = %no, %failure, "attempt failed");
-                    timeline.ended(no, Outcome::Failure(failure.label()));
+                    timeline.failed(no, &failure);
                     let trouble =
                         Trouble { may_have_reached: failure.may_have_reached(), is_stale: failure.is_stale() };
                     latest = Some(failure);
@@ -144,7 +144,8 @@ impl<'a> Runner<'a> {
     fn start(no: AttemptNo, pool: &'a Arc<Pool>, outbound: &'a Outbound, fresh: bool) -> Self {
         let progress = Arc::new(Progress::default());
         let watched = Arc::clone(&progress);
-        let attempt = Box::pin(async move { attempt(pool, outbound, fresh, &watched).await });
+        let span = tracing::debug_span!("attempt", %no, fresh);
+        let attempt = Box::pin(async move { attempt(pool, outbound, fresh, &watched).await }.instrument(span));
         Self { no, progress, attempt, is_known_written: false }
     }
 }

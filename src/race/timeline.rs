@@ -7,6 +7,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::ids::AttemptNo;
+use crate::upstream::Failure;
 
 /// The attempts of one exchange in the order of their ends. Displayed as in `X-Forebay-Timeline`:
 /// `1=timeout@30.0,2=200@0.8` (attempt = outcome @ seconds from its start).
@@ -16,6 +17,8 @@ pub struct Timeline {
     entries: Vec<Entry>,
     /// In flight, with their starts.
     open: Vec<(AttemptNo, Instant)>,
+    /// The latest failure in full.
+    failure: Option<String>,
 }
 
 #[derive(Debug)]
@@ -25,12 +28,10 @@ struct Entry {
     took: Duration,
 }
 
-/// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// With a response head.
+enum Outcome {
     Head(StatusCode),
-    /// With a failure, as labelled.
+    /// As labelled.
     Failure(&'static str),
 }
 
@@ -41,8 +42,18 @@ impl Timeline {
         self.open.push((no, Instant::now()));
     }
 
-    /// An attempt has ended now.
-    pub fn ended(&mut self, no: AttemptNo, outcome: Outcome) {
+    /// An attempt has a response head now.
+    pub fn answered(&mut self, no: AttemptNo, status: StatusCode) {
+        self.ended(no, Outcome::Head(status));
+    }
+
+    /// An attempt has failed now.
+    pub fn failed(&mut self, no: AttemptNo, failure: &Failure) {
+        self.failure = Some(failure.to_string());
+        self.ended(no, Outcome::Failure(failure.label()));
+    }
+
+    fn ended(&mut self, no: AttemptNo, outcome: Outcome) {
         if let Some(index) = self.open.iter().position(|(open, _)| *open == no) {
             let (no, since) = self.open.remove(index);
             self.entries.push(Entry { no, outcome, took: since.elapsed() });
@@ -52,6 +63,11 @@ impl Timeline {
     /// The number of attempts, free replacements excepted.
     pub fn attempts(&self) -> u32 {
         self.attempts
+    }
+
+    /// The latest failure with its causes, for the log.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
     }
 
     /// How long the attempt took that gave the head, if one did.

@@ -163,8 +163,9 @@ impl Pool {
                 if !self.is_connecting(waiting.id) {
                     return Err(Failure::PoolTimeout(self.settings.pool_timeout));
                 }
-                // There was room in time; the connect has a clock of its own.
-                answer.await
+                // There was room in time; the connect has a clock of its own, and this one is for the unforeseen.
+                let connect = self.settings.connect_timeout + self.settings.pool_timeout;
+                tokio::time::timeout(connect, answer).await.unwrap_or_else(|_| Ok(Err(Failure::ConnectTimeout(connect))))
             }
         };
         waiting.served = true;
@@ -242,8 +243,12 @@ impl Pool {
             return;
         }
         let mut state = self.state();
-        if !state.waiters.iter().any(|waiter| !waiter.fresh) {
+        if state.waiters.is_empty() {
             state.keep(connection);
+            return;
+        }
+        if state.waiters.iter().all(|waiter| waiter.fresh) {
+            // They have no use for it, but for its place.
             return;
         }
         drop(state);
