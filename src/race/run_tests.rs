@@ -34,7 +34,7 @@ fn track(max_attempts: u32) -> Track {
         idle: Duration::from_secs(60),
         extra_roots: Arc::default(),
     };
-    let (pool, upstream) = Pool::in_memory(transport);
+    let (pool, upstream) = Pool::in_memory(transport, Duration::ZERO);
     let policy = Policy {
         header_deadline: Duration::from_secs(30),
         whole_answer_deadline: Duration::from_secs(290),

@@ -33,7 +33,10 @@ pub(super) enum Connector {
     },
     /// Tests drive the engine over streams in memory, where time can stand still.
     #[cfg(test)]
-    Memory(tokio::sync::mpsc::UnboundedSender<tokio::io::DuplexStream>),
+    Memory {
+        upstream: tokio::sync::mpsc::UnboundedSender<tokio::io::DuplexStream>,
+        delay: Duration,
+    },
 }
 
 impl Connector {
@@ -72,7 +75,8 @@ impl Connector {
                 }
             }
             #[cfg(test)]
-            Self::Memory(upstream) => {
+            Self::Memory { upstream, delay } => {
+                tokio::time::sleep(*delay).await;
                 let (ours, theirs) = tokio::io::duplex(64 * 1024);
                 let refused = |_| Failure::Connect(ConnectStage::Tcp, "nobody listens".into());
                 upstream.send(theirs).map_err(refused)?;

@@ -6,6 +6,8 @@ mod connect;
 mod connection;
 mod failure;
 mod pool;
+#[cfg(test)]
+mod pool_tests;
 mod resolve;
 mod settings;
 mod wire;

@@ -92,14 +92,15 @@ impl Pool {
         Ok(Arc::new(Self { connector, settings, tasks, state: Mutex::default() }))
     }
 
-    /// A pool whose upstream is whoever receives the other ends of the streams.
+    /// A pool whose upstream is whoever receives the other ends of the streams. Connecting takes `delay`.
     #[cfg(test)]
     pub(crate) fn in_memory(
         settings: TransportSettings,
+        delay: Duration,
     ) -> (Arc<Self>, tokio::sync::mpsc::UnboundedReceiver<tokio::io::DuplexStream>) {
         let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
         let (tasks, state) = (Tasks::default(), Mutex::default());
-        (Arc::new(Self { connector: Connector::Memory(sender), settings, tasks, state }), receiver)
+        (Arc::new(Self { connector: Connector::Memory { upstream: sender, delay }, settings, tasks, state }), receiver)
     }
 
     /// The settings that it was made with.
