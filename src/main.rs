@@ -12,6 +12,7 @@ fn main() -> ExitCode {
         [] => cli::serve::run(env::vars_os()),
         ["check"] => cli::check::run(env::vars_os()),
         ["healthcheck"] => cli::healthcheck::run(env::vars_os()),
+        ["demo"] => cli::demo::run(),
         ["--help" | "-h" | "help"] => cli::help::print(),
         ["--version" | "-V"] => cli::help::print_version(),
         [unknown, ..] => cli::help::refuse(unknown),
