@@ -15,6 +15,6 @@ fn main() -> ExitCode {
         ["demo"] => cli::demo::run(),
         ["--help" | "-h" | "help"] => cli::help::print(),
         ["--version" | "-V"] => cli::help::print_version(),
-        [unknown, ..] => cli::help::refuse(unknown),
+        ["check" | "healthcheck" | "demo", unknown, ..] | [unknown, ..] => cli::help::refuse(unknown),
     }
 }
