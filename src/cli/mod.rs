@@ -1,6 +1,7 @@
 //! The command line: no options, a handful of commands.
 
 pub mod check;
+pub mod demo;
 pub mod healthcheck;
 pub mod help;
 pub mod serve;
@@ -15,8 +16,9 @@ pub fn run() -> ExitCode {
         [] => serve::run(env::vars_os()),
         ["check"] => check::run(env::vars_os()),
         ["healthcheck"] => healthcheck::run(env::vars_os()),
+        ["demo"] => demo::run(),
         ["--help" | "-h" | "help"] => help::print(),
         ["--version" | "-V"] => help::print_version(),
-        [unknown, ..] => help::refuse(unknown),
+        ["check" | "healthcheck" | "demo", unknown, ..] | [unknown, ..] => help::refuse(unknown),
     }
 }
