@@ -124,6 +124,12 @@ impl Connection {
                     self.watch(number, || Instant::now() >= end)?;
                 }
                 Step::Await(gate) => self.watch(number, || gate.is_open())?,
+                Step::AwaitDeaf(gate) => {
+                    let begin = Instant::now();
+                    while !gate.is_open() && !self.shared.stopped() && begin.elapsed() < LONGEST {
+                        thread::sleep(LOOK);
+                    }
+                }
                 Step::Stall => {
                     self.watch(number, || false)?;
                     return Err(Over);

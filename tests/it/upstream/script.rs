@@ -36,6 +36,8 @@ pub(super) enum Step {
     Pause(Duration),
     /// Wait for the test, or end when the peer goes away.
     Await(Gate),
+    /// Wait for the test without reading anything, whatever the peer does.
+    AwaitDeaf(Gate),
     /// Say nothing until the peer goes away.
     Stall,
     /// End the connection with a FIN: stop writing, and drop what still arrives.
@@ -135,6 +137,11 @@ impl Behaviour {
     /// Then wait until the test opens the gate.
     pub fn then_await(self, gate: &Gate) -> Self {
         self.then(Step::Await(gate.clone()))
+    }
+
+    /// Then wait until the test opens the gate, and read nothing meanwhile.
+    pub fn then_await_deaf(self, gate: &Gate) -> Self {
+        self.then(Step::AwaitDeaf(gate.clone()))
     }
 
     /// Then do what the other behaviour does.
