@@ -120,9 +120,13 @@ impl Client {
         }
     }
 
-    /// Says that nothing more will be sent, and goes on reading.
-    pub fn finish_sending(&self) {
+    /// Leaves with a FIN, but for a second the socket stays: nothing that is written to it is answered with a RST.
+    pub fn finish_sending(self) {
         let _ = self.socket.shutdown(Shutdown::Write);
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_secs(1));
+            drop(self);
+        });
     }
 
     /// Leaves with a RST.
@@ -160,7 +164,7 @@ impl Client {
     }
 
     fn fill(&mut self) -> Result<(), Cut> {
-        let mut block = [0; 64 * 1024];
+        let mut block = [0; 16 * 1024];
         loop {
             let left = self.until.saturating_duration_since(Instant::now());
             if left.is_zero() {

@@ -106,6 +106,22 @@ impl Settings {
         (forebay.log(), status.code())
     }
 
+    /// Starts it with `LISTEN_PORT=0`, and reads from its log where it listens.
+    #[track_caller]
+    pub fn start_on_any_port(self) -> Forebay {
+        let mut forebay = self.set("LISTEN_PORT", 0).spawn(0);
+        let own_address = |log: &str| {
+            let port = log.split("127.0.0.1:").skip(1).map(|rest| {
+                let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+                rest[..digits].parse::<u16>().unwrap_or(0)
+            });
+            port.filter(|port| *port != 0).find(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok())
+        };
+        let log = forebay.wait_log("the chosen address", |log| own_address(log).is_some());
+        forebay.port = own_address(&log).unwrap();
+        forebay
+    }
+
     fn spawn(self, port: u16) -> Forebay {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
@@ -202,6 +218,22 @@ impl Forebay {
     pub fn terminate(&mut self) {
         self.over = true;
         self.signal(Signal::TERM);
+    }
+
+    /// Asks it to end, as a terminal does.
+    pub fn interrupt(&mut self) {
+        self.over = true;
+        self.signal(Signal::INT);
+    }
+
+    /// Waits until it accepts no connections any more.
+    #[track_caller]
+    pub fn wait_until_it_refuses(&self) {
+        let end = Instant::now() + PATIENCE;
+        while TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+            assert!(Instant::now() < end, "forebay still accepts connections:\n{}", self.log());
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     fn signal(&self, signal: Signal) {

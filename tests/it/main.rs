@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 // The kit is one crate with its tests: `pub` says what the tests may use.
 #![allow(unreachable_pub)]
+// A setting is written where it is used: `set("NAME", 3)`, `set("NAME", "3s")`.
+#![allow(clippy::needless_pass_by_value)]
 
 mod client;
 mod expect;

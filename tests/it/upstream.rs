@@ -107,11 +107,6 @@ impl FakeUpstream {
         self.shared.state.lock().unwrap().accepted
     }
 
-    /// How many connections are open now.
-    pub fn open_connections(&self) -> usize {
-        self.shared.state.lock().unwrap().open.len()
-    }
-
     /// Forgets what was seen, between two cases that share one upstream.
     pub fn forget(&self) {
         let mut state = self.shared.state.lock().unwrap();
@@ -189,11 +184,14 @@ struct Shared {
     changed: Condvar,
 }
 
+/// Chooses a behaviour by the head, and by how many requests came before.
+type Script = dyn Fn(&Seen, usize) -> Behaviour + Send + Sync;
+
 struct State {
     seen: Vec<Seen>,
     /// How many requests [`FakeUpstream::forget`] dropped; the number of a request counts them.
     forgotten: usize,
-    script: Arc<dyn Fn(&Seen, usize) -> Behaviour + Send + Sync>,
+    script: Arc<Script>,
     /// How many requests the script has played.
     played: usize,
     on_accept: std::collections::VecDeque<OnAccept>,

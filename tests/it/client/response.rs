@@ -127,9 +127,9 @@ pub(super) fn read_interim(client: &mut Client) -> u16 {
 fn one_head(client: &mut Client, response: &mut Response) -> Result<(), Cut> {
     let line = String::from_utf8_lossy(&client.line()?).into_owned();
     let mut parts = line.splitn(3, ' ');
-    response.version = parts.next().unwrap_or_default().to_owned();
+    parts.next().unwrap_or_default().clone_into(&mut response.version);
     let status = parts.next().unwrap_or_default();
-    response.reason = parts.next().unwrap_or_default().to_owned();
+    parts.next().unwrap_or_default().clone_into(&mut response.reason);
     assert!(matches!(response.version.as_str(), "HTTP/1.1" | "HTTP/1.0"), "the status line {line:?}");
     assert!(status.len() == 3 && status.bytes().all(|b| b.is_ascii_digit()), "the status line {line:?}");
     response.status = status.parse().unwrap();

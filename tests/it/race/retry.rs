@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::good;
-use crate::client::{get, post};
+use crate::client::{Client, get, post};
 use crate::expect::{A_WHILE, NOISE, assert_error, assert_relayed, attempts};
 use crate::forebay::{Forebay, Settings};
 use crate::upstream::{Behaviour, FakeUpstream, OnAccept, PATIENCE, Seen, answer, close, echo, raw, reset, stall};
@@ -252,10 +252,7 @@ fn a_connection_that_is_closed_at_once_is_a_failed_attempt() {
 fn exchanges_that_stall_together_get_their_own_answers() {
     let upstream = FakeUpstream::start();
     let first_of = std::sync::Mutex::new(std::collections::HashSet::new());
-    upstream.answer_with(move |seen, _| match first_of.lock().unwrap().insert(seen.path()) {
-        true => stall(),
-        false => echo(),
-    });
+    upstream.answer_with(move |seen, _| if first_of.lock().unwrap().insert(seen.path()) { stall() } else { echo() });
     let forebay = Settings::in_front_of(&upstream).set("RESPONSE_HEADER_TIMEOUT_SECONDS", "1.5").start();
     thread::scope(|scope| {
         for number in 0..40 {
@@ -275,16 +272,13 @@ fn a_client_that_leaves_ends_the_attempt_and_gets_no_other() {
     let upstream = FakeUpstream::start();
     upstream.script([stall()]);
     let forebay = Settings::in_front_of(&upstream).set("RESPONSE_HEADER_TIMEOUT_SECONDS", 20).start();
-    for reset in [false, true] {
+    let ways: [fn(Client); 3] = [drop, Client::finish_sending, Client::reset];
+    for leave in ways {
         upstream.forget();
         let mut client = forebay.connect();
         client.send(post("/", "x").bytes());
         upstream.wait("the whole request", |seen| seen.first().is_some_and(|s| s.complete));
-        if reset {
-            client.reset()
-        } else {
-            drop(client)
-        }
+        leave(client);
         let begin = Instant::now();
         upstream.wait("the attempt to be cancelled", |seen| seen[0].aborted.is_some());
         assert!(begin.elapsed() < PATIENCE);

@@ -277,7 +277,7 @@ impl Connection {
 
     /// One read: nothing may have come (for as long as [`LOOK`]), or the peer left.
     fn fill(&mut self) -> Result<(), Over> {
-        let mut block = [0; 64 * 1024];
+        let mut block = [0; 16 * 1024];
         match self.wire.read(&mut block) {
             Ok(0) => Err(Over),
             Ok(n) => {
