@@ -5,6 +5,7 @@ mod response;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
@@ -26,9 +27,16 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to a port of this machine.
+    /// Connects to a port of this machine, as soon as somebody listens there.
     pub fn connect(port: u16) -> Self {
-        let socket = TcpStream::connect(("127.0.0.1", port)).expect("the port accepts connections");
+        let end = Instant::now() + PATIENCE;
+        let socket = loop {
+            match TcpStream::connect(("127.0.0.1", port)) {
+                Ok(socket) => break socket,
+                Err(e) => assert!(Instant::now() < end, "nobody accepts connections on port {port}: {e}"),
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
         socket.set_nodelay(true).unwrap();
         Self { socket, buffer: Vec::new(), until: Instant::now(), last_read: Instant::now() }
     }
@@ -123,8 +131,8 @@ impl Client {
     /// Leaves with a FIN, but for a second the socket stays: nothing that is written to it is answered with a RST.
     pub fn finish_sending(self) {
         let _ = self.socket.shutdown(Shutdown::Write);
-        std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_secs(1));
+        thread::spawn(move || {
+            thread::sleep(Duration::from_secs(1));
             drop(self);
         });
     }

@@ -127,7 +127,11 @@ impl FakeUpstream {
         let mut state = self.shared.state.lock().unwrap();
         while !condition(&state.seen) {
             let left = end.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "waited in vain for {what}; seen: {:#?}", state.seen);
+            if left.is_zero() {
+                let seen = state.seen.clone();
+                drop(state);
+                panic!("waited in vain for {what}; seen: {seen:#?}");
+            }
             state = self.shared.changed.wait_timeout(state, left).unwrap().0;
         }
         state.seen.clone()
@@ -140,7 +144,11 @@ impl FakeUpstream {
         let mut state = self.shared.state.lock().unwrap();
         while !state.open.is_empty() {
             let left = end.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "{} upstream connections are still open", state.open.len());
+            if left.is_zero() {
+                let open = state.open.len();
+                drop(state);
+                panic!("{open} upstream connections are still open");
+            }
             state = self.shared.changed.wait_timeout(state, left).unwrap().0;
         }
     }

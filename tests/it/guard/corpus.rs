@@ -284,14 +284,18 @@ fn chunked_bodies() {
         "5 5\r\nhello\r\n0\r\n\r\n",
         "x\r\nhello\r\n0\r\n\r\n",
         "\r\nhello\r\n0\r\n\r\n",
-        "5\rhello\r0\r\r",
         "5\r\nhelloX\r\n0\r\n\r\n",
         "5\r\nhello\rX0\r\n\r\n",
         "4\r\nhello\r\n0\r\n\r\n",
     ]
     .map(|bytes| (Bad, body(bytes)))
     .into();
-    for refused in ["10000000000000005\r\nhello\r\n0\r\n\r\n", "ffffffffffffffff\r\nhello\r\n0\r\n\r\n", "5\r\nhel"] {
+    for refused in [
+        "5\rhello\r0\r\r",
+        "10000000000000005\r\nhello\r\n0\r\n\r\n",
+        "ffffffffffffffff\r\nhello\r\n0\r\n\r\n",
+        "5\r\nhel",
+    ] {
         cases.push((Refused, body(refused)));
     }
     for clean in [

@@ -1,5 +1,6 @@
 //! Streams that stall or break after their head (3.3, 5, 8): cut, or ended with a last event that the client understands.
 
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -17,16 +18,16 @@ fn events() -> Behaviour {
     answer(200).field("Content-Type", "text/event-stream; charset=utf-8").chunked_head()
 }
 
-fn codex() -> Request {
-    post("/responses", "{}").field("originator", "codex_cli_rs")
+fn codex(number: usize) -> Request {
+    post(format!("/responses?{number}"), "{}").field("originator", "codex_cli_rs")
 }
 
-fn openai() -> Request {
-    post("/v1/chat/completions", "{}")
+fn openai(number: usize) -> Request {
+    post(format!("/v1/chat/completions?{number}"), "{}")
 }
 
-fn anthropic() -> Request {
-    post("/messages", "{}").field("anthropic-version", "2023-06-01")
+fn anthropic(number: usize) -> Request {
+    post(format!("/messages?{number}"), "{}").field("anthropic-version", "2023-06-01")
 }
 
 /// The name and the data of the last event of a stream that ended normally after this beginning.
@@ -41,27 +42,45 @@ fn last_event(response: &Response, beginning: &str) -> (Option<String>, Value) {
     (line("event:"), data.unwrap_or_else(|e| panic!("data in JSON ({e}): {last:?}")))
 }
 
+/// Event streams that stall after these beginnings; the query of a request says which.
+fn streams_that_begin_with<const N: usize>(upstream: &FakeUpstream, beginnings: [&'static str; N]) {
+    upstream.answer_with(move |seen, _| {
+        let number: usize = seen.path().rsplit_once('?').unwrap().1.parse().unwrap();
+        let begun = if beginnings[number].is_empty() { events() } else { events().then_chunk(beginnings[number]) };
+        begun.then_stall()
+    });
+}
+
 #[test]
 fn a_stalled_event_stream_ends_with_an_event_of_the_clients_dialect() {
     let upstream = FakeUpstream::start();
     let forebay = impatient(&upstream);
-    for beginning in ["data: 1\n\n", "data: 1\r\n\r\n", ": a comment\n\n", ""] {
-        let behaviour = if beginning.is_empty() { events() } else { events().then_chunk(beginning) };
-        upstream.script([behaviour.then_stall()]);
-
-        let (name, data) = last_event(&forebay.ask(&openai()), beginning);
-        assert_eq!((name, data["error"]["code"].as_str()), (None, Some("upstream_stalled")), "{data}");
-        assert_eq!(data["error"]["type"], "upstream_error", "{data}");
-
-        let (name, data) = last_event(&forebay.ask(&anthropic()), beginning);
-        assert_eq!((name.as_deref(), data["type"].as_str()), (Some("error"), Some("error")), "{data}");
-        assert!(data["error"]["message"].is_string(), "{data}");
-
-        let (name, data) = last_event(&forebay.ask(&codex()), beginning);
-        assert_eq!((name.as_deref(), data["type"].as_str()), (Some("response.failed"), Some("response.failed")));
-        assert_eq!(data["response"]["error"]["code"], "server_error", "{data}");
-        assert!(data["response"]["error"]["message"].is_string(), "{data}");
-    }
+    let beginnings = ["data: 1\n\n", "data: 1\r\n\r\n", ": a comment\n\n", ""];
+    streams_that_begin_with(&upstream, beginnings);
+    thread::scope(|scope| {
+        for (number, beginning) in beginnings.into_iter().enumerate() {
+            let forebay = &forebay;
+            scope.spawn(move || {
+                let (name, data) = last_event(&forebay.ask(&openai(number)), beginning);
+                assert_eq!((name, data["error"]["code"].as_str()), (None, Some("upstream_stalled")), "{data}");
+                assert_eq!(data["error"]["type"], "upstream_error", "{data}");
+            });
+            scope.spawn(move || {
+                let (name, data) = last_event(&forebay.ask(&anthropic(number)), beginning);
+                assert_eq!((name.as_deref(), data["type"].as_str()), (Some("error"), Some("error")), "{data}");
+                assert!(data["error"]["message"].is_string(), "{data}");
+            });
+            scope.spawn(move || {
+                let (name, data) = last_event(&forebay.ask(&codex(number)), beginning);
+                assert_eq!(
+                    (name.as_deref(), data["type"].as_str()),
+                    (Some("response.failed"), Some("response.failed"))
+                );
+                assert_eq!(data["response"]["error"]["code"], "server_error", "{data}");
+                assert!(data["response"]["error"]["message"].is_string(), "{data}");
+            });
+        }
+    });
     forebay.wait_log("the code of the ended streams", |log| log.contains("upstream_stalled"));
 }
 
@@ -72,9 +91,9 @@ fn a_broken_event_stream_ends_with_an_event_too() {
     let broken = events().then_chunk("data: 1\n\n").then_pause(Duration::from_millis(100));
     for behaviour in [broken.clone().then_close(), broken.then_reset()] {
         upstream.script([behaviour]);
-        let (name, data) = last_event(&forebay.ask(&openai()), "data: 1\n\n");
+        let (name, data) = last_event(&forebay.ask(&openai(0)), "data: 1\n\n");
         assert_eq!((name, data["error"]["code"].as_str()), (None, Some("upstream_broken")), "{data}");
-        let (name, data) = last_event(&forebay.ask(&codex()), "data: 1\n\n");
+        let (name, data) = last_event(&forebay.ask(&codex(0)), "data: 1\n\n");
         assert_eq!(
             (name.as_deref(), &data["response"]["error"]["code"]),
             (Some("response.failed"), &"server_error".into())
@@ -87,13 +106,19 @@ fn a_broken_event_stream_ends_with_an_event_too() {
 fn inside_an_event_the_stream_is_cut() {
     let upstream = FakeUpstream::start();
     let forebay = impatient(&upstream);
-    for part in ["data: {\"a\"", "data: 1\n", "data: 1\n\ndata: 2", "data: 1\n\nevent: x\n"] {
-        upstream.script([events().then_chunk(part).then_stall()]);
-        for asked in [openai(), codex()] {
-            let response = forebay.ask(&asked);
-            assert_eq!((response.text().as_str(), response.is_complete()), (part, false), "{response:?}");
+    let parts = ["data: {\"a\"", "data: 1\n", "data: 1\n\ndata: 2", "data: 1\n\nevent: x\n"];
+    streams_that_begin_with(&upstream, parts);
+    thread::scope(|scope| {
+        for (number, part) in parts.into_iter().enumerate() {
+            for asked in [openai(number), anthropic(number), codex(number)] {
+                let forebay = &forebay;
+                scope.spawn(move || {
+                    let response = forebay.ask(&asked);
+                    assert_eq!((response.text().as_str(), response.is_complete()), (part, false), "{response:?}");
+                });
+            }
         }
-    }
+    });
 }
 
 #[test]
@@ -109,7 +134,7 @@ fn what_is_no_plain_event_stream_is_cut() {
         ("a length", stream.field("Content-Length", "1000").head().then_send(part)),
     ] {
         upstream.script([behaviour.then_stall()]);
-        let response = forebay.ask(&openai());
+        let response = forebay.ask(&openai(0));
         assert_eq!((response.text().as_str(), response.is_complete()), (part, false), "{what}: {response:?}");
     }
     // A plain client has no event for it.
@@ -123,7 +148,7 @@ fn a_stall_after_the_head_is_never_repeated_and_its_upstream_is_left() {
     let upstream = FakeUpstream::start();
     let forebay = impatient(&upstream);
     upstream.script([events().then_chunk("data: 1\n\n").then_stall()]);
-    forebay.ask(&openai());
+    forebay.ask(&openai(0));
     upstream.wait("the stalled stream to be closed", |seen| seen[0].aborted.is_some());
     upstream.assert_no_more_than(1, A_WHILE);
 }
@@ -137,7 +162,7 @@ fn every_byte_starts_the_idle_clock_anew() {
     }
     upstream.script([drip.then_last_chunk()]);
     let forebay = Settings::in_front_of(&upstream).set("STREAM_IDLE_TIMEOUT_SECONDS", "1.8").start();
-    assert_relayed(&forebay.ask(&openai()), 200, "x".repeat(12));
+    assert_relayed(&forebay.ask(&openai(0)), 200, "x".repeat(12));
 }
 
 #[test]
@@ -145,7 +170,7 @@ fn the_idle_clock_can_be_off() {
     let upstream = FakeUpstream::start();
     upstream.script([events().then_chunk("a").then_pause(Duration::from_secs(1)).then_chunk("b").then_last_chunk()]);
     let forebay = Settings::in_front_of(&upstream).set("STREAM_IDLE_TIMEOUT_SECONDS", 0).start();
-    assert_relayed(&forebay.ask(&openai()), 200, "ab");
+    assert_relayed(&forebay.ask(&openai(0)), 200, "ab");
 }
 
 #[test]

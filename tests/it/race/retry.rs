@@ -132,13 +132,14 @@ fn when_the_attempts_are_used_up_the_failure_is_the_answer() {
             let took = begin.elapsed();
             assert_error(&response, status, code);
             assert_eq!(attempts(&response), Some(allowed));
-            upstream.assert_no_more_than(usize::try_from(allowed).unwrap(), A_WHILE);
+            assert_eq!(upstream.seen().len(), usize::try_from(allowed).unwrap());
             let deadlines = Duration::from_millis(300) * deadlines;
             assert!(took >= deadlines && took < deadlines + NOISE, "{code} after {took:?}");
             let secret = upstream.authority();
             let port = secret.rsplit_once(':').unwrap().1;
             assert!(!response.text().contains(port), "the upstream's address is nobody's business: {response:?}");
         }
+        upstream.assert_no_more_than(usize::try_from(allowed).unwrap(), A_WHILE);
     }
 }
 
