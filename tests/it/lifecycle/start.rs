@@ -1,0 +1,146 @@
+//! Configuration (3): all problems at once, by name, without secrets; `forebay check`.
+
+use crate::client::get;
+use crate::expect::assert_relayed;
+use crate::forebay::{EX_CONFIG, ScratchFile, Settings};
+use crate::upstream::FakeUpstream;
+
+fn valid() -> Settings {
+    Settings::new().set("UPSTREAM_BASE_URL", "http://127.0.0.1:9")
+}
+
+#[test]
+fn a_problem_is_named_and_ends_the_start() {
+    for (name, value) in [
+        ("UPSTREAM_BASE_URL", ""),
+        ("UPSTREAM_BASE_URL", "ftp://x"),
+        ("UPSTREAM_BASE_URL", "x"),
+        ("UPSTREAM_BASE_URL", "http://"),
+        ("UPSTREAM_BASE_URL", "http://user:NEVERSHOWN@x"),
+        ("UPSTREAM_BASE_URL", "http://x/?NEVERSHOWN"),
+        ("UPSTREAM_BASE_URL", "http://x/#f"),
+        ("RESPONSE_HEADER_TIMEOUT_SECONDS", "abc"),
+        ("RESPONSE_HEADER_TIMEOUT_SECONDS", "0"),
+        ("RESPONSE_HEADER_TIMEOUT_SECONDS", "-1"),
+        ("RESPONSE_HEADER_TIMEOUT_SECONDS", "5 apples"),
+        ("CONNECT_TIMEOUT_SECONDS", "0"),
+        ("UPSTREAM_MAX_ATTEMPTS", "0"),
+        ("UPSTREAM_MAX_ATTEMPTS", "two"),
+        ("MAX_REQUEST_BODY_BYTES", "-"),
+        ("MAX_REQUEST_BODY_BYTES", "5 MB of it"),
+        ("LISTEN_PORT", "70000"),
+        ("LISTEN_PORT", "http"),
+        ("LISTEN_HOST", "not an address"),
+        ("RETRY", "maybe"),
+        ("DIALECT", "klingon"),
+        ("CODEX_FINAL_STATUS", "nine"),
+        ("SOURCE_HEADER", "no colon"),
+        ("LOG_FORMAT", "xml"),
+        ("HEALTH_PATH", "no-slash"),
+        ("UPSTREAM_CA_FILE", "/does/not/exist.pem"),
+        ("UPSTREAM_API_KEY_FILE", "/does/not/exist"),
+        ("UPSTREAM_API_KEY", "NEVERSHOWN\nNEVERSHOWN"),
+        ("UPSTREAM_API_KEY_HEADER", "not a name"),
+        // One letter away from a name that is not set itself.
+        ("UPSTREAM_API_KEYS", "NEVERSHOWN"),
+        ("RESPONSE_HEADER_TIMEOUT_SECOND", "5"),
+        ("UPSTREAM_BASE_URI", "http://x"),
+        ("ROUTE_A_NONSENSE", "1"),
+    ] {
+        let mut settings = valid().set(name, value);
+        if name.starts_with("RESPONSE_HEADER_TIMEOUT") && name != "RESPONSE_HEADER_TIMEOUT_SECONDS" {
+            settings = settings.unset("RESPONSE_HEADER_TIMEOUT_SECONDS");
+        }
+        if name == "UPSTREAM_BASE_URI" {
+            settings = settings.unset("UPSTREAM_BASE_URL");
+        }
+        let (log, status) = settings.run();
+        assert_eq!(status, Some(EX_CONFIG), "{name}={value:?}:\n{log}");
+        assert!(log.contains(name), "{name}={value:?}:\n{log}");
+        assert!(!log.contains("NEVERSHOWN"), "{name}={value:?}:\n{log}");
+    }
+}
+
+#[test]
+fn all_problems_are_reported_at_once() {
+    let (log, status) = valid()
+        .unset("UPSTREAM_BASE_URL")
+        .set("RETRY_BACKOFF_SECONDS", "soon")
+        .set("POOL_TIMEOUT_SECONDS", "later")
+        .set("MAX_HEADER_BYTES", "many")
+        .set("UPSTREAM_API_KEY", "NEVERSHOWN")
+        .set("UPSTREAM_API_KEY_FILE", "/dev/null")
+        .run();
+    assert_eq!(status, Some(EX_CONFIG), "{log}");
+    for name in [
+        "UPSTREAM_BASE_URL",
+        "RETRY_BACKOFF_SECONDS",
+        "POOL_TIMEOUT_SECONDS",
+        "MAX_HEADER_BYTES",
+        "UPSTREAM_API_KEY_FILE",
+    ] {
+        assert!(log.contains(name), "{name} is missing:\n{log}");
+    }
+    assert!(!log.contains("NEVERSHOWN"), "{log}");
+}
+
+#[test]
+fn check_prints_the_effective_configuration_without_secrets() {
+    let secret = ScratchFile::with("sk-FROMFILE\n");
+    for settings in [valid().set("UPSTREAM_API_KEY", "sk-FROMVALUE"), valid().set("UPSTREAM_API_KEY_FILE", &secret)] {
+        let (output, status) = settings.argument("check").run();
+        assert_eq!(status, Some(0), "{output}");
+        for shown in ["UPSTREAM_BASE_URL", "http://127.0.0.1:9", "RESPONSE_HEADER_TIMEOUT_SECONDS", "UPSTREAM_API_KEY"]
+        {
+            assert!(output.contains(shown), "{shown} is missing:\n{output}");
+        }
+        assert!(!output.contains("FROMVALUE") && !output.contains("FROMFILE"), "{output}");
+    }
+    let (output, status) = valid().set("RETRY", "maybe").argument("check").run();
+    assert_eq!(status, Some(EX_CONFIG), "{output}");
+    assert!(output.contains("RETRY"), "{output}");
+}
+
+#[test]
+fn units_and_spellings_of_values() {
+    let (output, status) = valid()
+        .set("RESPONSE_HEADER_TIMEOUT_SECONDS", "250ms")
+        .set("CONNECT_TIMEOUT_SECONDS", "0.25")
+        .set("STREAM_IDLE_TIMEOUT_SECONDS", "1h30m")
+        .set("SHUTDOWN_TIMEOUT_SECONDS", "5m")
+        .set("MAX_REQUEST_BODY_BYTES", "64KiB")
+        .set("MAX_HEADER_BYTES", "65536")
+        .set("LOG_LEVEL", "warning")
+        .set("LOG_FORMAT", "json")
+        .set("CODEX_FINAL_STATUS", "off")
+        .argument("check")
+        .run();
+    assert_eq!(status, Some(0), "{output}");
+}
+
+#[test]
+fn what_environments_are_full_of_is_ignored() {
+    let (output, status) = valid()
+        .set("LANG", "C.UTF-8")
+        .set("LC_ALL", "C")
+        .set("ADMIN_PORT", "tcp://10.0.0.1:8789")
+        .set("LISTEN_PORT", "tcp://10.0.0.1:8788")
+        .set("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+        .set("KUBERNETES_SERVICE_PORT_HTTPS", "443")
+        .set("UPSTREAM_PORT_80_TCP_ADDR", "10.0.0.1")
+        .set("RESPONSE_HEADER_TIMEOUT_SECONDS", "")
+        .set("EDITOR", "vi")
+        .argument("check")
+        .run();
+    assert_eq!(status, Some(0), "{output}");
+}
+
+#[test]
+fn port_zero_is_a_free_port_whose_address_is_logged() {
+    let upstream = FakeUpstream::start();
+    // The log may name the upstream too: it must not be taken for forebay.
+    let forebay = Settings::in_front_of(&upstream)
+        .set("UPSTREAM_BASE_URL", upstream.url().replace("127.0.0.1", "localhost"))
+        .start_on_any_port();
+    assert_relayed(&forebay.ask(&get("/")), 200, "ok");
+}
