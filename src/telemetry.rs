@@ -43,10 +43,16 @@ pub struct Escaped<'a>(pub &'a str);
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for char in self.0.chars() {
-            if char.is_control() { write!(f, "{}", char.escape_default())? } else { f.write_char(char)? }
+            if may_mislead(char) { write!(f, "{}", char.escape_default())? } else { f.write_char(char)? }
         }
         Ok(())
     }
+}
+
+/// Controls, line separators, and what changes the direction of writing or cannot be seen.
+fn may_mislead(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -56,5 +62,6 @@ mod tests {
     #[test]
     fn control_characters_cannot_forge_a_line() {
         assert_eq!(Escaped("/a\r\nFORGED\x1b[2J\u{85}é").to_string(), "/a\\r\\nFORGED\\u{1b}[2J\\u{85}é");
+        assert_eq!(Escaped("\u{2028}\u{202e}x").to_string(), "\\u{2028}\\u{202e}x");
     }
 }

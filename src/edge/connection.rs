@@ -46,7 +46,11 @@ where
     let mut connection = builder(settings).serve_connection(io, exchanges);
     drive(&edge, &turn, &mut connection).await;
     let io = connection.into_parts().io.into_inner();
-    let last_words = io.refusal().map(|refusal| respond::refusal(refusal, edge.fallback_settings()));
+    let refused = io.refusal().map(respond::refusal);
+    if let Some(answer) = &refused {
+        tracing::info!(client = %peer, status = answer.code.status().as_u16(), outcome = answer.code.as_str(), "request refused");
+    }
+    let last_words = refused.map(|answer| respond::bytes(&answer, edge.fallback_settings()));
     io.close(&last_words.unwrap_or_default()).await;
 }
 

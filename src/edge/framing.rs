@@ -10,8 +10,17 @@ use memchr::memchr;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeadScanner {
     at: HeadAt,
-    has_left_first_line: bool,
+    line: FirstLine,
     has_fragment: bool,
+}
+
+/// A method may contain a `#` (RFC 9110 §5.6.2), a target may not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum FirstLine {
+    #[default]
+    InMethod,
+    InTarget,
+    Over,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,21 +48,28 @@ impl HeadScanner {
                 (HeadAt::Start | HeadAt::InLine | HeadAt::AfterLf | HeadAt::AfterLfCr, _) => {
                     let rest = &chunk[index..];
                     let line_end = memchr(b'\n', rest);
-                    if !self.has_left_first_line {
-                        let line = &rest[..line_end.unwrap_or(rest.len())];
-                        self.has_fragment |= memchr(b'#', line).is_some();
-                    }
+                    self.look_for_fragment(&rest[..line_end.unwrap_or(rest.len())]);
                     let Some(length) = line_end else {
                         self.at = HeadAt::InLine;
                         return None;
                     };
                     index += length + 1;
                     self.at = HeadAt::AfterLf;
-                    self.has_left_first_line = true;
+                    self.line = FirstLine::Over;
                 }
             }
         }
         None
+    }
+
+    fn look_for_fragment(&mut self, mut line: &[u8]) {
+        if self.line == FirstLine::InMethod
+            && let Some(space) = memchr(b' ', line)
+        {
+            self.line = FirstLine::InTarget;
+            line = &line[space..];
+        }
+        self.has_fragment |= self.line == FirstLine::InTarget && memchr(b'#', line).is_some();
     }
 
     /// Whether a byte of a head has come (empty lines do not count).
@@ -218,10 +234,13 @@ mod tests {
     }
 
     #[test]
-    fn a_fragment_is_looked_for_in_the_first_line_only() {
-        for (head, expected) in
-            [("GET /#a HTTP/1.1\r\n\r\n", true), ("GET /a HTTP/1.1\r\nX: #\r\n\r\n", false), ("\r\nGET /a#", true)]
-        {
+    fn a_fragment_is_looked_for_in_the_target_only() {
+        for (head, expected) in [
+            ("GET /#a HTTP/1.1\r\n\r\n", true),
+            ("GET /a HTTP/1.1\r\nX: #\r\n\r\n", false),
+            ("\r\nGET /a#", true),
+            ("G#T / HTTP/1.1\r\n\r\n", false),
+        ] {
             let mut scanner = HeadScanner::default();
             scanner.scan(head.as_bytes());
             assert_eq!(scanner.has_fragment(), expected, "{head:?}");

@@ -16,7 +16,7 @@ use crate::answer::{self, Answer, Code, Source};
 use crate::body::{BrokenOff, CollectError, End, Report, Watch, Watched};
 use crate::dialect::{self, Dialect};
 use crate::headers::hop;
-use crate::race::{Committed, Failed};
+use crate::race::{Committed, Failed, Why};
 use crate::routes::RouteSettings;
 use crate::shutdown::Shutdown;
 use crate::time::Human;
@@ -105,8 +105,8 @@ fn word(answer: &Answer, dialect: Dialect, settings: dialect::Settings, source: 
     response
 }
 
-/// The answer to a request that never became one, as bytes: hyper is not asked.
-pub(super) fn refusal(refusal: Refusal, settings: &RouteSettings) -> Bytes {
+/// What to say to a request that never became one.
+pub(super) fn refusal(refusal: Refusal) -> Answer {
     let (code, message) = match refusal {
         Refusal::Malformed => (Code::BadRequest, "The request is not HTTP/1.1, or can be read in more than one way."),
         Refusal::Fragment => (Code::BadRequest, "The target has a fragment (#), which is never sent to a server."),
@@ -118,8 +118,12 @@ pub(super) fn refusal(refusal: Refusal, settings: &RouteSettings) -> Bytes {
         }
         Refusal::TargetTooLong => (Code::UriTooLong, "The target is longer than 65534 bytes."),
     };
-    let answer = Answer::new(code, message).closing();
-    let mut response = word(&answer, Dialect::Plain, settings.dialect, &settings.source);
+    Answer::new(code, message).closing()
+}
+
+/// An answer as bytes, where hyper has no part in it.
+pub(super) fn bytes(answer: &Answer, settings: &RouteSettings) -> Bytes {
+    let mut response = word(answer, Dialect::Plain, settings.dialect, &settings.source);
     response.headers_mut().insert(hop::ATTEMPTS, HeaderValue::from_static("0"));
     let (parts, body) = response.into_parts();
     let reason = parts.status.canonical_reason().unwrap_or_default();
@@ -163,15 +167,21 @@ pub(super) fn race_failure(failed: &Failed, attempts: u32) -> Answer {
         1 => "1 attempt".to_owned(),
         n => format!("{n} attempts"),
     };
-    let refused =
-        if failed.refused { " The retry budget (RETRY_BUDGET_PERCENT) allowed no further attempt." } else { "" };
+    let why = match failed.why {
+        Why::Attempts => "",
+        Why::Unsafe => {
+            " RETRY=safe repeats a request that may have reached the upstream only if its method is idempotent or it has \
+             an Idempotency-Key."
+        }
+        Why::Budget => " The retry budget (RETRY_BUDGET_PERCENT, RETRY_BUDGET_MIN) allows no further attempt now.",
+    };
     let (code, what) = match &failed.failure {
         Failure::HeaderTimeout(limit) => (
             Code::UpstreamHeaderTimeout,
             format!(
                 "The upstream took the request and sent no response headers within the header deadline of {} \
                  (RESPONSE_HEADER_TIMEOUT_SECONDS, NONSTREAM_RESPONSE_HEADER_TIMEOUT_SECONDS). Raise the deadline if it \
-                 is merely slow, or UPSTREAM_MAX_ATTEMPTS.",
+                 is merely slow.",
                 Human(*limit)
             ),
         ),
@@ -211,7 +221,7 @@ pub(super) fn race_failure(failed: &Failed, attempts: u32) -> Answer {
             .to_owned(),
         ),
     };
-    Answer::new(code, format!("Gave up after {attempts}. {what}{refused}"))
+    Answer::new(code, format!("Gave up after {attempts}. {what}{why}"))
 }
 
 /// The body of every answer.

@@ -87,7 +87,7 @@ impl Summary {
             timeline = %self.timeline,
             to_headers_ms = self.timeline.time_to_head().map(millis),
             total_ms = millis(self.start.elapsed()),
-            bytes,
+            bytes = if self.method == Method::HEAD { 0 } else { bytes },
             failure = self.timeline.failure().map(|failure| display(Escaped(failure))),
             upstream_request_id = self.request_id.as_ref().map(|id| display(Escaped(id.to_str().unwrap_or("?")))),
             "exchange"

@@ -13,7 +13,7 @@ mod run_tests;
 mod timeline;
 
 pub use look::expectation;
-pub use plan::{Input, Limits, Plan, Step, Trouble};
+pub use plan::{Input, Limits, Plan, Step, Trouble, Why};
 pub use policy::{Backoff, Expectation, Policy, Retry};
 pub use retry_budget::{BudgetSettings, Further, RetryBudget, Waiting};
 pub use run::{Committed, Course, Failed, RaceEnd, run};

@@ -83,7 +83,18 @@ pub enum Step {
     /// Use the head of this attempt, drop all others. The end.
     Commit(AttemptNo),
     /// Answer with the latest failure. The end.
-    GiveUp,
+    GiveUp(Why),
+}
+
+/// Why there is no further attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// All of `max_attempts` were used.
+    Attempts,
+    /// The request may have reached the upstream, and must not be repeated then.
+    Unsafe,
+    /// The budget refused it.
+    Budget,
 }
 
 /// The state machine. `D` yields the pauses before further attempts.
@@ -149,7 +160,7 @@ impl<D: Iterator<Item = Duration>> Plan<D> {
             Input::Head(_) | Input::Failed(..) => self.wait(),
             Input::Granted => self.granted(now),
             Input::Refused => match self.state {
-                State::Asking => self.end(Step::GiveUp),
+                State::Asking => self.end(Step::GiveUp(Why::Budget)),
                 _ => self.wait(),
             },
             Input::Time => self.time(now),
@@ -170,8 +181,11 @@ impl<D: Iterator<Item = Duration>> Plan<D> {
         if !self.in_flight.is_empty() {
             return self.wait();
         }
-        if !may_repeat || self.last.get() >= self.limits.max_attempts {
-            return self.end(Step::GiveUp);
+        if self.last.get() >= self.limits.max_attempts {
+            return self.end(Step::GiveUp(Why::Attempts));
+        }
+        if !may_repeat {
+            return self.end(Step::GiveUp(Why::Unsafe));
         }
         self.state = State::Asking;
         Step::Ask

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::plan::{Input, Limits, Plan, Step, Trouble};
+use super::plan::{Input, Limits, Plan, Step, Trouble, Why};
 use crate::ids::AttemptNo;
 use crate::time::Offset;
 
@@ -48,7 +48,7 @@ fn the_deadline_counts_from_the_request_being_written() {
     assert_eq!(plan.step(at(40.0), written), Step::Wait(Some(at(61.0))));
     assert_eq!(plan.step(at(60.9), Input::Time), Step::Wait(Some(at(61.0))));
     assert_eq!(plan.step(at(61.0), Input::Time), Step::Drop(AttemptNo::FIRST));
-    assert_eq!(plan.step(at(61.0), Input::Time), Step::GiveUp);
+    assert_eq!(plan.step(at(61.0), Input::Time), Step::GiveUp(Why::Attempts));
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_missed_deadline_is_followed_by_the_budget_the_backoff_and_a_fresh_connectio
         Step::Wait(Some(at(60.25))),
         "a late answer is never used"
     );
-    assert_eq!(plan.step(at(32.0), Input::Failed(number(2), REACHED)), Step::GiveUp);
+    assert_eq!(plan.step(at(32.0), Input::Failed(number(2), REACHED)), Step::GiveUp(Why::Attempts));
 }
 
 #[test]
@@ -74,14 +74,14 @@ fn a_stale_connection_is_replaced_at_once_and_free_of_charge_and_only_once() {
     plan.step(at(0.0), Input::Start);
     assert_eq!(plan.step(at(0.1), Input::Failed(AttemptNo::FIRST, STALE)), launch(1, true));
     assert_eq!(plan.attempts(), 1);
-    assert_eq!(plan.step(at(0.2), Input::Failed(AttemptNo::FIRST, STALE)), Step::GiveUp);
+    assert_eq!(plan.step(at(0.2), Input::Failed(AttemptNo::FIRST, STALE)), Step::GiveUp(Why::Attempts));
 }
 
 #[test]
 fn an_unsafe_request_is_repeated_only_if_nothing_of_it_was_sent() {
     for (trouble, expected) in [
-        (REACHED, Step::GiveUp),
-        (STALE, Step::GiveUp),
+        (REACHED, Step::GiveUp(Why::Unsafe)),
+        (STALE, Step::GiveUp(Why::Unsafe)),
         (Trouble { may_have_reached: false, is_stale: true }, launch(1, true)),
         (Trouble { may_have_reached: false, is_stale: false }, Step::Ask),
     ] {
@@ -96,7 +96,7 @@ fn a_refused_budget_ends_the_race_at_once() {
     let mut plan = plan(3, true);
     plan.step(at(0.0), Input::Start);
     assert_eq!(plan.step(at(0.1), Input::Failed(AttemptNo::FIRST, REACHED)), Step::Ask);
-    assert_eq!(plan.step(at(0.1), Input::Refused), Step::GiveUp);
+    assert_eq!(plan.step(at(0.1), Input::Refused), Step::GiveUp(Why::Budget));
     assert_eq!(plan.attempts(), 1);
 }
 
@@ -167,7 +167,7 @@ impl Books {
                 assert!(self.in_flight.remove(&no).is_some(), "committed what was not in flight");
                 self.ended = true;
             }
-            Step::GiveUp => {
+            Step::GiveUp(_) => {
                 assert!(self.in_flight.is_empty(), "gave up with an attempt in flight");
                 self.ended = true;
             }
@@ -197,7 +197,7 @@ proptest! {
         books.check(now, step, limits);
         for event in events {
             // The driver's duty: ask again until there is something to wait for.
-            while !matches!(step, Step::Wait(_) | Step::Ask | Step::Commit(_) | Step::GiveUp) {
+            while !matches!(step, Step::Wait(_) | Step::Ask | Step::Commit(_) | Step::GiveUp(_)) {
                 step = plan.step(now, Input::Time);
                 books.check(now, step, limits);
             }

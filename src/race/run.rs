@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::plan::{Input, Limits, Plan, Step, Trouble};
+use super::plan::{Input, Limits, Plan, Step, Trouble, Why};
 use super::timeline::Timeline;
 use super::{Expectation, Policy, RetryBudget};
 use crate::ids::AttemptNo;
@@ -48,8 +48,8 @@ pub struct Committed {
 pub struct Failed {
     /// The failure that was latest in time.
     pub failure: Failure,
-    /// The budget refused a further attempt that the policy would have allowed.
-    pub refused: bool,
+    /// Why there was no further attempt.
+    pub why: Why,
 }
 
 /// Runs a race to its end.
@@ -76,7 +76,6 @@ pub async fn run(
     let waiting = budget.wait();
     // Held while a further attempt is under way.
     let mut further = None;
-    let mut refused = false;
     let mut latest = None;
     let mut arrived = None;
     let mut step = plan.step(Offset::ZERO, Input::Start);
@@ -91,8 +90,7 @@ pub async fn run(
                 // The one before it is over, and so is its part of the budget.
                 drop(further.take());
                 further = waiting.further();
-                refused = further.is_none();
-                if refused { Input::Refused } else { Input::Granted }
+                if further.is_some() { Input::Granted } else { Input::Refused }
             }
             Step::Drop(no) => {
                 field.remove(no);
@@ -117,17 +115,18 @@ pub async fn run(
                 Event::Written { no, at } => Input::Written { no, at },
                 Event::Time => Input::Time,
             },
-            Step::Commit(_) | Step::GiveUp => return finish(arrived, latest, refused),
+            Step::Commit(_) => return finish(arrived, latest, Why::Attempts),
+            Step::GiveUp(why) => return finish(None, latest, why),
         };
         step = plan.step(elapsed(), input);
     }
 }
 
-fn finish(arrived: Option<Head>, latest: Option<Failure>, refused: bool) -> RaceEnd {
+fn finish(arrived: Option<Head>, latest: Option<Failure>, why: Why) -> RaceEnd {
     match arrived {
         Some(head) => RaceEnd::Committed(Committed { head }),
         // The plan gives up only after a failure; should it ever not, saying so beats ending the process.
-        None => RaceEnd::Failed(Failed { failure: latest.unwrap_or(Failure::HeaderTimeout(Duration::ZERO)), refused }),
+        None => RaceEnd::Failed(Failed { failure: latest.unwrap_or(Failure::HeaderTimeout(Duration::ZERO)), why }),
     }
 }
 

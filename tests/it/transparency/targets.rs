@@ -68,7 +68,7 @@ fn targets_pass_byte_for_byte() {
         b"/q?a=b+c&d=%20",
         b"/q?%",
         b"/q?a/b:c@d",
-        b"/q?{\"a\"}",
+        b"/q?{a}|b^c\\d`e",
         b"/q?caf\xc3\xa9",
         long.as_bytes(),
     ];
