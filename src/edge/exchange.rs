@@ -12,7 +12,8 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Response, Uri, request};
 use hyper::body::Incoming;
 
-use super::respond::{Door, OutBody, body_failure, race_failure};
+use super::outgoing::OutBody;
+use super::respond::{Door, body_failure, race_failure};
 use super::summary::Summary;
 use super::turn::Turn;
 use super::{Edge, guard};
@@ -35,7 +36,7 @@ pub(super) async fn exchange(
 ) -> Response<OutBody> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
-    let mut summary = Summary::new(Arc::clone(turn), peer, parts.method.clone(), path.to_owned());
+    let mut summary = Summary::new(peer, parts.method.clone(), path.to_owned());
     let route = edge.routes.find(path);
     let dialect = Dialect::recognise(route.settings.dialect, &parts.headers, path);
     let door = Door { turn, settings: &route.settings, dialect, shutdown: &edge.shutdown };

@@ -9,6 +9,7 @@ mod exchange;
 mod framing;
 mod guard;
 mod listen;
+mod outgoing;
 mod respond;
 mod settings;
 mod summary;

@@ -1,26 +1,24 @@
 //! The one door: every answer leaves through here, the upstream's and forebay's own.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONNECTION, HeaderValue, RETRY_AFTER};
 use http::{HeaderName, Response, Version};
-use http_body::{Body, Frame, SizeHint};
 
 use super::client_io::Refusal;
+use super::outgoing::OutBody;
 use super::summary::Summary;
 use super::turn::Turn;
 use crate::answer::{self, Answer, Code, Source};
-use crate::body::{BrokenOff, CollectError, End, Report, Watch, Watched};
+use crate::body::{CollectError, Watch, Watched};
 use crate::dialect::{self, Dialect};
 use crate::headers::hop;
 use crate::race::{Committed, Failed, Why};
 use crate::routes::RouteSettings;
 use crate::shutdown::Shutdown;
 use crate::time::Human;
-use crate::upstream::{Breach, ConnectStage, Failure, ResponseBody};
+use crate::upstream::{Breach, ConnectStage, Failure};
 
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -40,7 +38,7 @@ impl Door<'_> {
         let mut response = word(answer, self.dialect, self.settings.dialect, &self.settings.source);
         summary.own(response.status(), answer.code);
         self.stamp(&mut response, &summary);
-        own(response, summary)
+        response.map(|body| OutBody::own(body, summary, self.turn))
     }
 
     /// `HEALTH_PATH`.
@@ -48,7 +46,7 @@ impl Door<'_> {
         let mut response = answer::json(http::StatusCode::OK, &self.settings.source, &b"{\"ok\":true}"[..]);
         summary.health(response.status());
         self.stamp(&mut response, &summary);
-        own(response, summary)
+        response.map(|body| OutBody::own(body, summary, self.turn))
     }
 
     /// The upstream's answer, from here on byte for byte.
@@ -60,8 +58,7 @@ impl Door<'_> {
         summary.relayed(response.status(), response.headers().get(REQUEST_ID));
         self.stamp(&mut response, &summary);
         let watch = Watch { idle: self.settings.stream_idle, events, shutdown: self.shutdown.clone() };
-        let turn = Arc::clone(self.turn);
-        response.map(|body| OutBody::Relayed { body: Watched::new(body, watch, summary), turn, broken: None })
+        response.map(|body| OutBody::relayed(Watched::new(body, watch, summary), self.turn))
     }
 
     /// What every answer tells, whoever made it.
@@ -80,10 +77,6 @@ impl Door<'_> {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
-}
-
-fn own(response: Response<Bytes>, summary: Summary) -> Response<OutBody> {
-    response.map(|body| OutBody::Own { length: body.len() as u64, body: Some(body), summary })
 }
 
 fn word(answer: &Answer, dialect: Dialect, settings: dialect::Settings, source: &Source) -> Response<Bytes> {
@@ -222,60 +215,4 @@ pub(super) fn race_failure(failed: &Failed, attempts: u32) -> Answer {
         ),
     };
     Answer::new(code, format!("Gave up after {attempts}. {what}{why}"))
-}
-
-/// The body of every answer.
-pub(super) enum OutBody {
-    /// Forebay's own.
-    Own { body: Option<Bytes>, length: u64, summary: Summary },
-    /// The upstream's.
-    Relayed {
-        body: Watched<ResponseBody, Summary>,
-        turn: Arc<Turn>,
-        /// It broke off; told once what came before is with the client.
-        broken: Option<BrokenOff>,
-    },
-}
-
-impl Body for OutBody {
-    type Data = Bytes;
-    type Error = BrokenOff;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        match self.get_mut() {
-            Self::Own { body, .. } => Poll::Ready(body.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Relayed { body, turn, broken } => {
-                if broken.is_none() {
-                    match Pin::new(body).poll_frame(cx) {
-                        Poll::Ready(Some(Err(error))) => *broken = Some(error),
-                        other => return other,
-                    }
-                }
-                // hyper would drop what it has not written yet, the head perhaps.
-                if turn.is_flushed() { Poll::Ready(broken.map(Err)) } else { Poll::Pending }
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Own { body, .. } => body.as_ref().is_none_or(Bytes::is_empty),
-            Self::Relayed { body, broken, .. } => broken.is_none() && body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Own { body, .. } => SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64)),
-            Self::Relayed { body, .. } => body.size_hint(),
-        }
-    }
-}
-
-impl Drop for OutBody {
-    fn drop(&mut self) {
-        if let Self::Own { length, summary, .. } = self {
-            summary.ended(End::Complete, *length);
-        }
-    }
 }

@@ -1,13 +1,11 @@
 //! One summary line per exchange.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 
-use super::turn::Turn;
 use crate::answer::Code;
 use crate::body::{End, Report};
 use crate::race::Timeline;
@@ -16,7 +14,6 @@ use crate::telemetry::Escaped;
 /// What is known of an exchange. Written to the log once: when its response has ended, however it ended.
 #[derive(Debug)]
 pub(super) struct Summary {
-    turn: Arc<Turn>,
     start: Instant,
     peer: IpAddr,
     method: Method,
@@ -31,9 +28,8 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    pub(super) fn new(turn: Arc<Turn>, peer: IpAddr, method: Method, path: String) -> Self {
+    pub(super) fn new(peer: IpAddr, method: Method, path: String) -> Self {
         Self {
-            turn,
             start: Instant::now(),
             peer,
             method,
@@ -66,7 +62,6 @@ impl Summary {
         if std::mem::replace(&mut self.is_written, true) {
             return;
         }
-        self.turn.answered();
         if self.is_health {
             tracing::debug!(client = %self.peer, "health check");
             return;
