@@ -323,6 +323,7 @@ fn what_keeps_the_rules_passes() {
         ("shutdown.rs", "fn f() { tokio::spawn(g()); }"),
         ("upstream/pool.rs", "#[cfg(test)] #[allow(x)] mod tests { fn f() { tokio::spawn(g()); } }"),
         ("upstream/tests.rs", "fn f() { tokio::spawn(g()); }"),
+        ("upstream/pool_tests.rs", "fn f() { tokio::spawn(g()); }"),
         ("edge/listen.rs", "fn f() { std::thread::spawn(g); shutdown::Tasks::spawn(g()); std::env::args(); }"),
         ("config/raw.rs", "fn f() { std::env::vars_os(); let redis = 1; }"),
         ("store/redis/client.rs", "use redis::Client;"),

@@ -53,7 +53,7 @@ impl Named {
 
 /// Every path in a file. `module` is the file's own; its text must be Rust.
 pub(crate) fn names(text: &str, module: &[String]) -> Result<Vec<Named>, proc_macro2::LexError> {
-    let in_test = module.last().is_some_and(|last| last == "tests");
+    let in_test = module.last().is_some_and(|last| last == "tests" || last.ends_with("_tests"));
     let mut names = Vec::new();
     scan(text.parse()?, module, in_test, &mut names);
     Ok(names)
