@@ -19,4 +19,5 @@ mod guard;
 mod kit;
 mod lifecycle;
 mod race;
+mod shape;
 mod transparency;
