@@ -39,15 +39,16 @@ pub struct Human(pub Duration);
 
 impl fmt::Display for Human {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = self.0.as_millis();
-        if !self.0.subsec_nanos().is_multiple_of(1_000_000) {
-            return write!(f, "{}s", self.0.as_secs_f64());
-        }
-        if !millis.is_multiple_of(1000) {
-            if millis < 1000 {
-                return write!(f, "{millis}ms");
+        match self.0.subsec_nanos() {
+            0 => {}
+            nanos if nanos.is_multiple_of(1_000_000) && self.0.as_secs() == 0 => {
+                return write!(f, "{}ms", nanos / 1_000_000);
             }
-            return write!(f, "{}s", self.0.as_secs_f64());
+            // Not as a floating-point number: a long time with nanoseconds has more digits than one can hold.
+            nanos => {
+                let fraction = format!("{nanos:09}");
+                return write!(f, "{}.{}s", self.0.as_secs(), fraction.trim_end_matches('0'));
+            }
         }
         let seconds = self.0.as_secs();
         match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
@@ -131,6 +132,8 @@ mod tests {
         ] {
             assert_eq!(Human(Duration::from_millis(millis)).to_string(), text);
         }
+        assert_eq!(Human(Duration::new(31_535_999, 999_999_999)).to_string(), "31535999.999999999s");
+        assert_eq!(Human(Duration::new(0, 10)).to_string(), "0.00000001s");
     }
 
     #[tokio::test(start_paused = true)]

@@ -45,7 +45,8 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)?;
+        // A name that only resembles ours can contain anything.
+        self.name.escape_debug().fmt(f)?;
         if let Some(value) = &self.value {
             write!(f, "={}", quoted(value))?;
         }
@@ -95,6 +96,8 @@ mod tests {
     fn control_characters_are_escaped_and_long_values_are_cut() {
         let problem = Problem::with(&declare::RETRY, Some("a\r\nb\u{1b}[31m\u{202e}"), "is wrong").to_string();
         assert!(problem.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{problem}");
+        let named = Problem::with_name("ROUTE_A_\u{1b}[31m\n", "is wrong").to_string();
+        assert_eq!(named, "ROUTE_A_\\u{1b}[31m\\n: is wrong");
         let long = Problem::with(&declare::RETRY, Some(&"é".repeat(500)), "is wrong").to_string();
         assert!(long.chars().count() < 200, "{long}");
     }

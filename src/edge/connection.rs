@@ -34,8 +34,11 @@ const BUFFER: usize = 8192 + 4096 * 100;
 /// How long a connection has for its last bytes once the process is being cut.
 const LAST_BYTES: Duration = Duration::from_millis(500);
 
-/// Serves a client's connection until one of the two ends it.
-pub(crate) async fn serve<S>(edge: Arc<Edge>, stream: S, peer: IpAddr)
+/// Serves a client's connection until one of the two ends it. Any stream will do: the process gives it sockets, tests
+/// and fuzz targets give it streams in memory, where time can stand still.
+///
+/// Dropping the future cuts the connection and cancels what is under way on it.
+pub async fn serve<S>(edge: Arc<Edge>, stream: S, peer: IpAddr)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -22,7 +22,7 @@ use crate::body::{Limits, Snapshot};
 use crate::dialect::Dialect;
 use crate::headers::hop;
 use crate::race::{self, Committed, Course, Expectation, RaceEnd, Timeline, expectation};
-use crate::routes::Route;
+use crate::routes::{Route, RouteSettings};
 use crate::upstream::{BaseUrl, Outbound, has_dot_segment};
 
 /// Serves one request: tells the story, and lets its end out through the one door.
@@ -80,7 +80,7 @@ async fn story(
     let limits = Limits { max: settings.max_request_body.get(), progress: edge.settings.body_timeout };
     let body = Snapshot::collect(body, limits, &edge.quota).await.map_err(|error| body_failure(&error, settings))?;
     let expectation = header_expectation(route, &parts, &target, &body);
-    let outbound = outbound(route, parts, &target, body)?;
+    let outbound = outbound(settings, parts, &target, body)?;
     let course = Course { pool: &route.pool, policy: &settings.policy, budget: &route.budget };
     match race::run(course, &outbound, expectation, timeline).await {
         RaceEnd::Committed(committed) => Ok(Reply::Upstream(Box::new(committed))),
@@ -117,19 +117,24 @@ fn header_expectation(route: &Route, parts: &request::Parts, target: &PathAndQue
     expectation(&parts.method, target.path(), &parts.headers, || body.joined())
 }
 
-/// The request as the upstream is to see it.
-fn outbound(route: &Route, parts: request::Parts, target: &PathAndQuery, body: Snapshot) -> Result<Outbound, Answer> {
+/// The request as the upstream is to see it. `target` is what the guard made of the client's.
+pub fn outbound(
+    settings: &RouteSettings,
+    parts: request::Parts,
+    target: &PathAndQuery,
+    body: Snapshot,
+) -> Result<Outbound, Answer> {
     let request::Parts { method, mut headers, .. } = parts;
     let was_framed = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
-    hop::strip_request(&mut headers, &route.settings.source.name);
-    headers.insert(HOST, route.settings.base.host().clone());
+    hop::strip_request(&mut headers, &settings.source.name);
+    headers.insert(HOST, settings.base.host().clone());
     if was_framed {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     }
-    if let Some(key) = &route.settings.key {
+    if let Some(key) = &settings.key {
         key.apply(&mut headers);
     }
-    let target = upstream_target(&route.settings.base, target)?;
+    let target = upstream_target(&settings.base, target)?;
     Ok(Outbound { method, target, headers, body })
 }
 

@@ -111,10 +111,12 @@ enum BodyAt {
     Data(u64),
     /// At the start of a line behind the last chunk.
     TrailerStart,
-    /// In a trailer line.
+    /// In a trailer line. Only CR LF ends it, and so hyper sees it: a bare LF is part of it.
     Trailer,
-    /// After a CR at the start of a trailer line.
+    /// After a CR in a trailer line.
     TrailerCr,
+    /// After a CR at the start of a trailer line.
+    LastCr,
     Done,
 }
 
@@ -166,12 +168,13 @@ impl BodyScanner {
                         _ => *has_ended = true,
                     }
                 }
-                BodyAt::TrailerStart | BodyAt::Trailer | BodyAt::TrailerCr => {
+                BodyAt::TrailerStart | BodyAt::Trailer | BodyAt::TrailerCr | BodyAt::LastCr => {
                     index += 1;
                     self.0 = match (self.0, byte) {
-                        (BodyAt::TrailerStart | BodyAt::TrailerCr, b'\n') => BodyAt::Done,
-                        (_, b'\n') => BodyAt::TrailerStart,
-                        (BodyAt::TrailerStart, b'\r') => BodyAt::TrailerCr,
+                        (BodyAt::LastCr, b'\n') => BodyAt::Done,
+                        (BodyAt::TrailerCr, b'\n') => BodyAt::TrailerStart,
+                        (BodyAt::TrailerStart, b'\r') => BodyAt::LastCr,
+                        (BodyAt::Trailer, b'\r') => BodyAt::TrailerCr,
                         _ => BodyAt::Trailer,
                     };
                 }
@@ -254,6 +257,9 @@ mod tests {
             ("5\r\nhello\r\n0\r\n\r\n", "\r\n"),
             ("5;a=b\r\nhello\r\n00\r\nX: y\r\nZ: a\r\n\r\n", "G"),
             ("A ;b\r\n0123456789\r\n0\r\n\r\n", ""),
+            // To hyper a bare LF ends neither a trailer nor the trailers.
+            ("0\r\n\nX: y\r\n\r\n", "GET"),
+            ("0\r\nX: y\n\r\nZ: a\r\n\r\n", "GET"),
         ] {
             assert_eq!(
                 body_end(Framing::Chunked, format!("{body}{rest}").as_bytes(), &[]),
@@ -262,6 +268,7 @@ mod tests {
             );
         }
         assert_eq!(body_end(Framing::Chunked, b"5\r\nhello\r\n0\r\n", &[]), None);
+        assert_eq!(body_end(Framing::Chunked, b"0\r\n\n", &[]), None);
         assert_eq!(body_end(Framing::Chunked, b"ffffffffffffffff\r\nxx\r\n0\r\n\r\n", &[]), None);
         assert_eq!(body_end(Framing::Length(0), b"", &[]), Some(0));
         assert_eq!(body_end(Framing::None, b"GET", &[]), Some(0));

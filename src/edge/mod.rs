@@ -5,6 +5,8 @@
 
 mod client_io;
 mod connection;
+#[cfg(test)]
+mod connection_tests;
 mod exchange;
 mod framing;
 mod guard;
@@ -19,6 +21,8 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
+pub use connection::serve;
+pub use exchange::outbound;
 pub use framing::{BodyScanner, Framing, HeadScanner};
 pub use guard::check as guard;
 pub use listen::accept_loop;
@@ -54,7 +58,7 @@ pub async fn run(listener: TcpListener, edge: Arc<Edge>, tasks: Tasks) {
     accept_loop(listener, limit, draining, |stream, peer, permit| {
         let edge = Arc::clone(&edge);
         tasks.spawn(async move {
-            connection::serve(edge, stream, peer.ip()).await;
+            serve(edge, stream, peer.ip()).await;
             drop(permit);
         });
     })
