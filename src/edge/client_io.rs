@@ -4,6 +4,7 @@
 //! time, so that what follows a request is neither parsed early nor hides that the client has left; and answers of our
 //! own where hyper would write a bare one or nothing at all.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -117,11 +118,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
             self.stream.write_all(last_words).await?;
             self.stream.shutdown().await
         };
-        let is_quiet = self.turn.is_idle() && self.held.is_empty() && self.refusal.is_none();
-        if !matches!(timeout(self.clocks.write.min(LINGER), farewell).await, Ok(Ok(()))) || is_quiet {
+        if !matches!(timeout(self.clocks.write.min(LINGER), farewell).await, Ok(Ok(()))) {
             return;
         }
+        let is_quiet = self.turn.is_idle() && self.held.is_empty() && self.refusal.is_none();
         let mut sink = [0; 4096];
+        if is_quiet {
+            // Nothing is expected; but what lies in the socket already would reset it.
+            let mut buf = ReadBuf::new(&mut sink);
+            let is_silent = poll_fn(|cx| Poll::Ready(Pin::new(&mut self.stream).poll_read(cx, &mut buf).is_pending()));
+            if is_silent.await || buf.filled().is_empty() {
+                return;
+            }
+        }
         let drained = async { while matches!(self.stream.read(&mut sink).await, Ok(n) if n > 0) {} };
         let _ = timeout(LINGER, drained).await;
     }
@@ -252,7 +261,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         Poll::Ready(Ok(length))
     }
 
-    fn after_write(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    /// The clock of a client that reads nothing while data waits.
+    fn after_write<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.writing.clear();
             return result;
@@ -313,7 +323,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
     /// hyper flushes with an empty buffer: behind an answered exchange, that is the end of it.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        let result = Pin::new(&mut this.stream).poll_flush(cx);
+        ready!(this.after_write(cx, result))?;
         this.catch_up();
         if this.turn.flushed() {
             cx.waker().wake_by_ref();

@@ -34,7 +34,7 @@ fn edge() -> (Arc<Edge>, UnboundedReceiver<DuplexStream>) {
         idle: Duration::from_secs(60),
         extra_roots: Arc::default(),
     };
-    let (pool, upstream) = Pool::in_memory(transport.clone());
+    let (pool, upstream) = Pool::in_memory(transport.clone(), Duration::ZERO);
     let budget = BudgetSettings { percent: 100, min: 10 };
     let settings = RouteSettings {
         base: BaseUrl::parse("http://upstream.test").unwrap(),
