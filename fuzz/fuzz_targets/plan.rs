@@ -156,7 +156,7 @@ impl<D: Iterator<Item = Duration>> Race<D> {
                 assert!(self.flights.contains_key(&no), "2: committed what had ended");
                 self.is_over = true;
             }
-            Step::GiveUp => {
+            Step::GiveUp(_) => {
                 assert!(self.flights.is_empty(), "gave up with an attempt in flight");
                 self.is_over = true;
             }
