@@ -23,6 +23,8 @@ pub(super) struct Summary {
     status: Option<StatusCode>,
     code: Option<Code>,
     request_id: Option<HeaderValue>,
+    /// From the request's head to the response's, all attempts together.
+    to_headers: Option<Duration>,
     is_health: bool,
     is_written: bool,
 }
@@ -38,6 +40,7 @@ impl Summary {
             status: None,
             code: None,
             request_id: None,
+            to_headers: None,
             is_health: false,
             is_written: false,
         }
@@ -56,6 +59,7 @@ impl Summary {
     /// The answer is the upstream's.
     pub(super) fn relayed(&mut self, status: StatusCode, request_id: Option<&HeaderValue>) {
         (self.status, self.request_id) = (Some(status), request_id.cloned());
+        self.to_headers = Some(self.start.elapsed());
     }
 
     fn write(&mut self, end: End, bytes: u64) {
@@ -80,7 +84,7 @@ impl Summary {
             outcome,
             attempts = self.timeline.attempts(),
             timeline = %self.timeline,
-            to_headers_ms = self.timeline.time_to_head().map(millis),
+            to_headers_ms = self.to_headers.map(millis),
             total_ms = millis(self.start.elapsed()),
             bytes = if self.method == Method::HEAD { 0 } else { bytes },
             failure = self.timeline.failure().map(|failure| display(Escaped(failure))),

@@ -29,7 +29,12 @@ pub fn strip_request(headers: &mut HeaderMap, source: &HeaderName) {
 }
 
 /// Removes from a response what ended at this hop, and what only forebay may say.
+///
+/// A `Content-Length` beside a transfer coding counts for nothing (RFC 9112 §6.3) and must not frame the body again.
 pub fn strip_response(headers: &mut HeaderMap, source: &HeaderName) {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
     strip_hop_by_hop(headers);
     headers.remove(CACHE_STATUS);
     strip_own(headers, source);
@@ -138,6 +143,16 @@ mod tests {
         let mut headers = map(&[("x-proxq-source", "proxq"), ("x-proxq-timeout", "5s"), ("x", "1")]);
         strip_request(&mut headers, &HeaderName::from_static("x-proxq-source"));
         assert_eq!(names(&headers), ["x"]);
+    }
+
+    #[test]
+    fn a_length_beside_a_transfer_coding_counts_for_nothing() {
+        let mut headers = map(&[("content-length", "2"), ("transfer-encoding", "chunked"), ("x", "1")]);
+        strip_response(&mut headers, &SOURCE);
+        assert_eq!(names(&headers), ["x"]);
+        let mut headers = map(&[("content-length", "2")]);
+        strip_response(&mut headers, &SOURCE);
+        assert_eq!(names(&headers), ["content-length"]);
     }
 
     proptest! {

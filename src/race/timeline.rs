@@ -69,11 +69,6 @@ impl Timeline {
     pub fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
     }
-
-    /// How long the attempt took that gave the head, if one did.
-    pub fn time_to_head(&self) -> Option<Duration> {
-        self.entries.iter().find(|entry| matches!(entry.outcome, Outcome::Head(_))).map(|entry| entry.took)
-    }
 }
 
 impl fmt::Display for Timeline {

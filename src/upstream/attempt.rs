@@ -92,14 +92,27 @@ pub async fn attempt(pool: &Arc<Pool>, outbound: &Outbound, fresh: bool, progres
             return Err(broken(never_sent, error.into_error(), &gauge));
         }
     };
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        // Nobody asked for another protocol (RFC 9110 §15.2.2).
-        return Err(Failure::Broken(Breach::Malformed, gauge.trace(), "an unasked 101".into()));
+    if let Some(reason) = cannot_be_passed_on(&response) {
+        return Err(Failure::Broken(Breach::Malformed, gauge.trace(), reason.into()));
     }
-    if gauge.written_at().is_none() {
-        gauge.stop();
+    let has_two_lengths = response.headers().contains_key(header::TRANSFER_ENCODING)
+        && response.headers().contains_key(header::CONTENT_LENGTH);
+    if gauge.written_at().is_none() || has_two_lengths {
+        gauge.retire();
     }
     Ok(Head::new(response, lease))
+}
+
+/// Why a head that hyper takes is none for us.
+fn cannot_be_passed_on<B>(response: &Response<B>) -> Option<&'static str> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // Nobody asked for another protocol (RFC 9110 §15.2.2).
+        return Some("an unasked 101");
+    }
+    // Any other coding would reach the client without its name, and so as something else.
+    let mut codings = response.headers().get_all(header::TRANSFER_ENCODING).iter();
+    let is_plain = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    (!is_plain || codings.next().is_some()).then_some("a transfer coding other than chunked")
 }
 
 fn broken(never_sent: bool, error: hyper::Error, gauge: &Gauge) -> Failure {
@@ -149,7 +162,7 @@ impl Body for SendBody {
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.gauge.is_stopped() {
+        if self.gauge.is_retired() {
             // Nobody wakes it: the connection is closed when the response ends.
             return Poll::Pending;
         }

@@ -31,8 +31,9 @@ pub(crate) struct Gauge {
     body_ended: AtomicBool,
     /// When the request's last byte was taken by the socket; zero = not yet.
     flushed: AtomicU64,
-    /// A final head came during the upload: the body stays pending, never ended short.
-    stopped: AtomicBool,
+    /// The request under way is the last one: a final head came during its upload, or was ambiguous. What is left of its
+    /// body stays pending; ended short it would cut the answer, or look complete.
+    retired: AtomicBool,
     write_failed: AtomicBool,
 }
 
@@ -48,7 +49,7 @@ impl Gauge {
             progress: AtomicU64::new(0),
             body_ended: AtomicBool::new(false),
             flushed: AtomicU64::new(0),
-            stopped: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
             write_failed: AtomicBool::new(false),
         })
     }
@@ -68,13 +69,13 @@ impl Gauge {
         self.body_ended.store(true, Relaxed);
     }
 
-    /// No further byte of the body is to be sent.
-    pub(crate) fn stop(&self) {
-        self.stopped.store(true, Relaxed);
+    /// No further byte of the body is to be sent, and no further request.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Relaxed);
     }
 
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped.load(Relaxed)
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Relaxed)
     }
 
     /// When the request was written completely, if it was.
@@ -92,7 +93,7 @@ impl Gauge {
 
     /// Whether another request may follow: this one was written whole, and every write was taken.
     pub(crate) fn is_reusable(&self) -> bool {
-        self.flushed.load(Relaxed) != 0 && !self.is_stopped() && !self.write_failed.load(Relaxed)
+        self.flushed.load(Relaxed) != 0 && !self.is_retired() && !self.write_failed.load(Relaxed)
     }
 
     /// Bytes read over the connection's life. An idle connection on which it moves is broken.

@@ -63,6 +63,8 @@ fn a_malformed_head_is_a_bad_gateway() {
     let stage = Stage::new();
     for bytes in [
         "HTTP/1.1 200 OK\r\nContent-Length: 2, 3\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok",
         "HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok",
         "HTTP/1.1 200 OK\r\nContent-Length: two\r\n\r\nok",
@@ -126,11 +128,24 @@ fn bytes_after_an_answer_are_nobodys() {
 }
 
 #[test]
+fn a_length_beside_chunks_counts_for_nothing() {
+    let stage = Stage::new();
+    for length in [0, 1, 2, 40] {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        stage.play(&format!("{head}2\r\nok\r\n0\r\n\r\n"), |response| {
+            assert!(response.status == 200 && response.is_complete(), "{response:?}");
+            assert_eq!((response.text().as_str(), response.get("content-length")), ("ok", None));
+        });
+    }
+}
+
+#[test]
 fn what_can_be_read_in_two_ways_arrives_in_one_or_not_at_all() {
     let stage = Stage::new();
     for bytes in [
         "HTTP/1.1 200 OK\r\nContent-Length: 40\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\nok\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nX: a\rSet-Cookie: evil=1\r\nContent-Length: 2\r\n\r\nok",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nok\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-2\r\nok\r\n0\r\n\r\n",
