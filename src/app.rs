@@ -178,9 +178,9 @@ fn announce(settings: &Settings, address: SocketAddr, admin: Option<SocketAddr>)
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    let connections = settings.edge.max_connections + settings.route.transport.max_connections;
+    let connections = settings.edge.max_connections + settings.route.transport.max_connections + admin::MAX_CONNECTIONS;
     let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(SPARE_DESCRIPTORS);
-    match rlimit::increase_nofile_limit(wanted) {
+    match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) if limit < wanted => tracing::warn!(
             "at most {limit} files can be open, and MAX_CLIENT_CONNECTIONS and UPSTREAM_MAX_CONNECTIONS together may need \
              {wanted}: raise the hard limit (ulimit -Hn, LimitNOFILE=), or lower them"

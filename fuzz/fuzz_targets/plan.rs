@@ -91,7 +91,11 @@ impl<D: Iterator<Item = Duration>> Race<D> {
             }
             2 => self.tell(Input::Head(no)),
             3 => {
-                let trouble = Trouble { may_have_reached: detail & 0x80 != 0, is_stale: detail & 0x40 != 0 };
+                let trouble = Trouble {
+                    may_have_reached: detail & 0x80 != 0,
+                    is_stale: detail & 0x40 != 0,
+                    had_connection: true,
+                };
                 if self.flights.remove(&no).is_some() {
                     self.is_spoilt |= trouble.may_have_reached && !self.limits.may_repeat;
                     self.replacement = trouble.is_stale.then_some(no);

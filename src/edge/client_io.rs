@@ -333,9 +333,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
             this.turn.ended();
             this.at = At::Head(HeadScanner::default());
             this.has_served = true;
-            this.waiting.set(Instant::now() + this.clocks.idle);
             // hyper was told that there is nothing to read and does not ask again by itself: wake it for what is held,
-            // and start the clock of idleness here.
+            // or start the clock of idleness here.
+            // Empty lines, which some clients send behind a body, are no request.
+            let has_begun = this.held.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
+            if has_begun {
+                this.turn.head_began();
+            }
+            this.waiting.set(Instant::now() + if has_begun { this.clocks.head } else { this.clocks.idle });
             match this.reader.take() {
                 Some(reader) if !this.held.is_empty() => reader.wake(),
                 _ => drop(this.waiting.poll(cx)),

@@ -29,8 +29,9 @@ use crate::time::LazyDeadline;
 
 /// "At most 128 fields."
 const MAX_FIELDS: usize = 128;
-/// hyper's own buffer, unless a head may be larger.
-const BUFFER: usize = 8192 + 4096 * 100;
+/// What hyper may buffer in each direction, unless a head may be larger: what a client costs that does not read, or that
+/// stays after an upload.
+const BUFFER: usize = 64 * 1024;
 /// How long a connection has for its last bytes once the process is being cut.
 const LAST_BYTES: Duration = Duration::from_millis(500);
 

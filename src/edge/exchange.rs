@@ -79,7 +79,7 @@ async fn story(
     may_pass(route, &parts.headers, &target)?;
     let limits = Limits { max: settings.max_request_body.get(), progress: edge.settings.body_timeout };
     let body = Snapshot::collect(body, limits, &edge.quota).await.map_err(|error| body_failure(&error, settings))?;
-    let expectation = header_expectation(route, &parts, &target, &body);
+    let expectation = header_expectation(route, &parts, &target, &body).await;
     let outbound = outbound(settings, parts, &target, body)?;
     let course = Course { pool: &route.pool, policy: &settings.policy, budget: &route.budget };
     match race::run(course, &outbound, expectation, timeline).await {
@@ -108,13 +108,27 @@ fn may_pass(route: &Route, headers: &HeaderMap, target: &PathAndQuery) -> Result
     Ok(())
 }
 
+/// A body above this is looked into on a thread of its own: parsing it would hold up everyone else.
+const LOOK_ASIDE: u64 = 1024 * 1024;
+
 /// Which header deadline applies. Nobody looks where both are the same.
-fn header_expectation(route: &Route, parts: &request::Parts, target: &PathAndQuery, body: &Snapshot) -> Expectation {
+async fn header_expectation(
+    route: &Route,
+    parts: &request::Parts,
+    target: &PathAndQuery,
+    body: &Snapshot,
+) -> Expectation {
     let policy = &route.settings.policy;
     if policy.header_deadline == policy.whole_answer_deadline {
         return Expectation::EarlyHead;
     }
-    expectation(&parts.method, target.path(), &parts.headers, || body.joined())
+    if body.len() <= LOOK_ASIDE {
+        return expectation(&parts.method, target.path(), &parts.headers, || body.joined());
+    }
+    let (method, target, headers, body) = (parts.method.clone(), target.clone(), parts.headers.clone(), body.clone());
+    let look = move || expectation(&method, target.path(), &headers, || body.joined());
+    // An error means that the process is ending.
+    tokio::task::spawn_blocking(look).await.unwrap_or(Expectation::WholeAnswer)
 }
 
 /// The request as the upstream is to see it. `target` is what the guard made of the client's.

@@ -6,11 +6,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long to wait when the process has no descriptor or no memory left for another connection.
 const EXHAUSTED: Duration = Duration::from_millis(100);
+/// A client that vanished without a word – asleep, or behind a forgotten NAT entry – is noticed within minutes.
+const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Accepts connections until told to stop; then the listener is closed. At most `limit` are served at once, further ones
 /// wait in the backlog. Each comes with its permit, to be dropped when it is over.
@@ -36,6 +39,7 @@ where
             Ok((stream, peer, permit)) => {
                 // Small writes – events above all – must not wait for an acknowledgement.
                 let _ = stream.set_nodelay(true);
+                let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
                 serve(stream, peer, permit);
             }
             // The client left before it was accepted: its own affair.

@@ -13,7 +13,7 @@ use super::turn::Turn;
 use crate::answer::{self, Answer, Code, Source};
 use crate::body::{CollectError, Watch, Watched};
 use crate::dialect::{self, Dialect};
-use crate::headers::hop;
+use crate::headers::{hop, media};
 use crate::race::{Committed, Failed, Why};
 use crate::routes::RouteSettings;
 use crate::shutdown::Shutdown;
@@ -51,10 +51,10 @@ impl Door<'_> {
 
     /// The upstream's answer, from here on byte for byte.
     pub(super) fn relay(&self, committed: Committed, mut summary: Summary) -> Response<OutBody> {
-        let events = committed.head.is_open_event_stream().then_some(self.dialect);
         let head = committed.head;
         let mut response = Response::from_parts(head.parts, head.body);
         hop::strip_response(response.headers_mut(), &self.settings.source.name);
+        let events = media::is_open_event_stream(response.headers()).then_some(self.dialect);
         summary.relayed(response.status(), response.headers().get(REQUEST_ID));
         self.stamp(&mut response, &summary);
         let watch = Watch { idle: self.settings.stream_idle, events, shutdown: self.shutdown.clone() };

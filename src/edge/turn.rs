@@ -1,4 +1,18 @@
 //! Whose turn it is on a client's connection.
+//!
+//! Requests come one at a time. What hyper does, and what follows for the socket ([`ClientIo`](super::client_io)) and the
+//! turn:
+//!
+//! | hyper | the socket stands | the turn is |
+//! |---|---|---|
+//! | waits for a head | in front of a head | idle |
+//! | has a part of it | in the head | in a head |
+//! | has all of it | at its end, and gives nothing more | in a head |
+//! | calls the service | in the body, if there is one; then behind it | in an exchange |
+//! | drops the response body with its last byte | behind the body | answered |
+//! | flushes with nothing left to write | in front of the next head | idle, or in a head that came meanwhile |
+//!
+//! What hyper writes outside of an exchange can only be its refusal of a head, and is worded anew.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 

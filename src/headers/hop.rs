@@ -1,5 +1,6 @@
 //! Hop-by-hop fields, and those that are forebay's own (contract 4).
 
+use http::HeaderValue;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
     TRAILER, TRANSFER_ENCODING, UPGRADE,
@@ -35,9 +36,29 @@ pub fn strip_response(headers: &mut HeaderMap, source: &HeaderName) {
     if headers.contains_key(TRANSFER_ENCODING) {
         headers.remove(CONTENT_LENGTH);
     }
+    unite_lengths(headers);
     strip_hop_by_hop(headers);
     headers.remove(CACHE_STATUS);
     strip_own(headers, source);
+}
+
+/// One `Content-Length` with one number, where the upstream sent the same several times (RFC 9112 §6.3): the client must
+/// not have to guess. What does not agree is dropped; hyper has refused it already wherever there is a body to frame.
+fn unite_lengths(headers: &mut HeaderMap) {
+    let mut values =
+        headers.get_all(CONTENT_LENGTH).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let Some(first) = values.next().map(<[u8]>::trim_ascii) else { return };
+    let is_number = !first.is_empty() && first.iter().all(u8::is_ascii_digit);
+    let mut further = values.peekable();
+    if is_number && further.peek().is_none() {
+        return;
+    }
+    let agree = is_number && further.all(|value| value.trim_ascii() == first);
+    let only = HeaderValue::from_bytes(first).ok().filter(|_| agree);
+    headers.remove(CONTENT_LENGTH);
+    if let Some(only) = only {
+        headers.insert(CONTENT_LENGTH, only);
+    }
 }
 
 /// RFC 9110 §7.6.1: `Connection`, all that it names over every line, and those that old agents forgot to name.
@@ -87,7 +108,6 @@ fn strip_own(headers: &mut HeaderMap, source: &HeaderName) {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
@@ -150,9 +170,21 @@ mod tests {
         let mut headers = map(&[("content-length", "2"), ("transfer-encoding", "chunked"), ("x", "1")]);
         strip_response(&mut headers, &SOURCE);
         assert_eq!(names(&headers), ["x"]);
-        let mut headers = map(&[("content-length", "2")]);
-        strip_response(&mut headers, &SOURCE);
-        assert_eq!(names(&headers), ["content-length"]);
+        for (lines, left) in [
+            (&["2"][..], Some("2")),
+            (&["2", "2"], Some("2")),
+            (&["5, 5"], Some("5")),
+            (&["5", "6"], None),
+            (&["5,"], None),
+            (&["+5"], None),
+            (&[""], None),
+        ] {
+            let fields: Vec<_> = lines.iter().map(|line| ("content-length", *line)).collect();
+            let mut headers = map(&fields);
+            strip_response(&mut headers, &SOURCE);
+            let length: Vec<_> = headers.get_all(CONTENT_LENGTH).iter().map(|v| v.to_str().unwrap()).collect();
+            assert_eq!(length, left.into_iter().collect::<Vec<_>>(), "{lines:?}");
+        }
     }
 
     proptest! {

@@ -4,6 +4,7 @@
 
 pub mod credentials;
 pub mod hop;
+pub mod media;
 pub mod web;
 
 pub use credentials::ApiKey;

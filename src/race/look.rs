@@ -3,12 +3,13 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
-use http::{HeaderName, Method};
+use http::Method;
+use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::Expectation;
+use crate::headers::media::lists;
 
 /// Which header deadline a request has (contract 3.3, "Which deadline"). `body` is asked for only where the rest does
 /// not decide.
@@ -28,15 +29,6 @@ pub fn expectation(method: &Method, path: &str, headers: &HeaderMap, body: impl 
         || path.ends_with("/responses/compact")
         || path.ends_with(":generateContent");
     if is_generation && !streams { Expectation::WholeAnswer } else { Expectation::EarlyHead }
-}
-
-/// Whether a field lists a media type, parameters aside.
-fn lists(headers: &HeaderMap, name: &HeaderName, media_type: &str) -> bool {
-    let essence = |item: &[u8]| item.split(|b| *b == b';').next().unwrap_or_default().trim_ascii().to_owned();
-    let has = |v: &HeaderValue| {
-        v.as_bytes().split(|b| *b == b',').any(|item| essence(item).eq_ignore_ascii_case(media_type.as_bytes()))
-    };
-    headers.get_all(name).iter().any(has)
 }
 
 fn has_content_coding(headers: &HeaderMap) -> bool {
@@ -101,6 +93,8 @@ impl<'de> Visitor<'de> for TopLevel {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderName, HeaderValue};
+
     use super::*;
 
     fn look(method: &str, path: &str, fields: &[(&'static str, &'static str)], body: &'static str) -> Expectation {

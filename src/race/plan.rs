@@ -62,6 +62,8 @@ pub struct Trouble {
     pub may_have_reached: bool,
     /// A pooled connection was not there any more.
     pub is_stale: bool,
+    /// There was a connection, and it failed: the next attempt is better off with one that served nobody before.
+    pub had_connection: bool,
 }
 
 /// What to do now. After everything but [`Step::Wait`] and the two ends, the plan is to be asked again at once.
@@ -71,7 +73,7 @@ pub enum Step {
     Launch {
         /// Its number; a free replacement has the number of what it replaces.
         no: AttemptNo,
-        /// On a connection that served nobody before. So are all but the first: the pool has just been wrong.
+        /// On a connection that served nobody before, because one of this exchange has failed.
         fresh: bool,
     },
     /// Ask the budget for a further attempt, and answer with [`Input::Granted`] or [`Input::Refused`].
@@ -105,6 +107,7 @@ pub struct Plan<D> {
     in_flight: Vec<Flight>,
     last: AttemptNo,
     has_replaced: bool,
+    wants_fresh: bool,
     state: State,
 }
 
@@ -133,7 +136,7 @@ impl<D: Iterator<Item = Duration>> Plan<D> {
     /// A plan for one exchange.
     pub fn new(limits: Limits, pauses: D) -> Self {
         let (last, state) = (AttemptNo::FIRST, State::Racing);
-        Self { limits, pauses, in_flight: Vec::with_capacity(1), last, has_replaced: false, state }
+        Self { limits, pauses, in_flight: Vec::with_capacity(1), last, has_replaced: false, wants_fresh: false, state }
     }
 
     /// How many attempts were started, free replacements excepted.
@@ -147,7 +150,7 @@ impl<D: Iterator<Item = Duration>> Plan<D> {
             return Step::Wait(None);
         }
         match input {
-            Input::Start => self.launch(now, AttemptNo::FIRST, false),
+            Input::Start => self.launch(now, AttemptNo::FIRST),
             Input::Written { no, at } => {
                 if let Some(flight) = self.in_flight.iter_mut().find(|flight| flight.no == no) {
                     (flight.clock, flight.is_written) = (at, true);
@@ -168,10 +171,11 @@ impl<D: Iterator<Item = Duration>> Plan<D> {
     }
 
     fn failed(&mut self, now: Offset, no: AttemptNo, trouble: Trouble) -> Step {
+        self.wants_fresh |= trouble.had_connection;
         let may_repeat = self.limits.may_repeat || !trouble.may_have_reached;
         if trouble.is_stale && may_repeat && !self.has_replaced {
             self.has_replaced = true;
-            return self.launch(now, no, true);
+            return self.launch(now, no);
         }
         self.lost(may_repeat)
     }
@@ -204,7 +208,7 @@ impl<D: Iterator<Item = Duration>> Plan<D> {
         match self.state {
             State::Pausing(until) if until <= now => {
                 self.last = self.last.next();
-                return self.launch(now, self.last, true);
+                return self.launch(now, self.last);
             }
             // A request that was written counts as having reached the upstream.
             State::Missed => return self.lost(self.limits.may_repeat),
@@ -213,6 +217,7 @@ impl<D: Iterator<Item = Duration>> Plan<D> {
         let deadline = self.limits.deadline;
         if let Some(index) = self.in_flight.iter().position(|f| f.is_written && f.clock.after(deadline) <= now) {
             let missed = self.in_flight.remove(index);
+            self.wants_fresh = true;
             if self.in_flight.is_empty() {
                 self.state = State::Missed;
             }
@@ -224,10 +229,10 @@ impl<D: Iterator<Item = Duration>> Plan<D> {
         self.wait()
     }
 
-    fn launch(&mut self, now: Offset, no: AttemptNo, fresh: bool) -> Step {
+    fn launch(&mut self, now: Offset, no: AttemptNo) -> Step {
         self.state = State::Racing;
         self.in_flight.push(Flight { no, clock: now, is_written: false });
-        Step::Launch { no, fresh }
+        Step::Launch { no, fresh: self.wants_fresh }
     }
 
     /// Takes an attempt out of the race; false if it was not in it.

@@ -11,8 +11,8 @@ use crate::time::Offset;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(250);
-const REACHED: Trouble = Trouble { may_have_reached: true, is_stale: false };
-const STALE: Trouble = Trouble { may_have_reached: true, is_stale: true };
+const REACHED: Trouble = Trouble { may_have_reached: true, is_stale: false, had_connection: true };
+const STALE: Trouble = Trouble { may_have_reached: true, is_stale: true, had_connection: true };
 
 fn plan(max_attempts: u32, may_repeat: bool) -> Plan<impl Iterator<Item = Duration> + Clone> {
     Plan::new(Limits { max_attempts, deadline: DEADLINE, may_repeat }, std::iter::repeat(PAUSE))
@@ -82,13 +82,23 @@ fn an_unsafe_request_is_repeated_only_if_nothing_of_it_was_sent() {
     for (trouble, expected) in [
         (REACHED, Step::GiveUp(Why::Unsafe)),
         (STALE, Step::GiveUp(Why::Unsafe)),
-        (Trouble { may_have_reached: false, is_stale: true }, launch(1, true)),
-        (Trouble { may_have_reached: false, is_stale: false }, Step::Ask),
+        (Trouble { may_have_reached: false, ..STALE }, launch(1, true)),
+        (Trouble { may_have_reached: false, ..REACHED }, Step::Ask),
     ] {
         let mut plan = plan(3, false);
         plan.step(at(0.0), Input::Start);
         assert_eq!(plan.step(at(0.1), Input::Failed(AttemptNo::FIRST, trouble)), expected, "{trouble:?}");
     }
+}
+
+#[test]
+fn who_only_waited_may_have_a_pooled_connection_the_next_time() {
+    let mut plan = plan(2, true);
+    plan.step(at(0.0), Input::Start);
+    let waited = Trouble { may_have_reached: false, is_stale: false, had_connection: false };
+    assert_eq!(plan.step(at(10.0), Input::Failed(AttemptNo::FIRST, waited)), Step::Ask);
+    plan.step(at(10.0), Input::Granted);
+    assert_eq!(plan.step(at(10.25), Input::Time), launch(2, false));
 }
 
 #[test]
@@ -111,8 +121,11 @@ enum Event {
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
-    let trouble =
-        (any::<bool>(), any::<bool>()).prop_map(|(may_have_reached, is_stale)| Trouble { may_have_reached, is_stale });
+    let trouble = (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(reached, stale, had_connection)| Trouble {
+        may_have_reached: reached && had_connection,
+        is_stale: stale && had_connection,
+        had_connection,
+    });
     let event = prop_oneof![
         3 => (0u32..40_000).prop_map(Event::Pass),
         2 => (1u32..6).prop_map(Event::Write),
@@ -125,6 +138,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 
 /// The world beside the plan, with its own books.
 #[derive(Default)]
+#[allow(clippy::struct_excessive_bools)] // a ledger: each is a fact of its own
 struct Books {
     /// Attempts in flight, and when they were written.
     in_flight: BTreeMap<AttemptNo, Option<Offset>>,
@@ -134,6 +148,8 @@ struct Books {
     /// A grant, and the time from which it may be used.
     granted: Option<Offset>,
     unrepeatable: bool,
+    /// A connection of this exchange has failed.
+    has_failed: bool,
     ended: bool,
 }
 
@@ -145,7 +161,7 @@ impl Books {
                 assert!(!self.unrepeatable, "repeated what must not be repeated");
                 if no.get() > self.launched {
                     assert!(no.get() == self.launched + 1 && no.get() <= limits.max_attempts);
-                    assert_eq!(fresh, no != AttemptNo::FIRST);
+                    assert_eq!(fresh, self.has_failed);
                     if no != AttemptNo::FIRST {
                         let from = self.granted.take().expect("launched without a grant");
                         assert!(from <= now, "launched before its backoff was over");
@@ -162,6 +178,7 @@ impl Books {
                     self.in_flight.remove(&no).expect("dropped what was not in flight").expect("dropped unwritten");
                 assert!(written.after(limits.deadline) <= now, "dropped before its deadline");
                 self.unrepeatable |= !limits.may_repeat;
+                self.has_failed = true;
             }
             Step::Commit(no) => {
                 assert!(self.in_flight.remove(&no).is_some(), "committed what was not in flight");
@@ -217,6 +234,7 @@ proptest! {
                 Event::Fail(no, trouble) => {
                     if books.in_flight.remove(&number(no)).is_some() {
                         books.unrepeatable |= trouble.may_have_reached && !may_repeat;
+                        books.has_failed |= trouble.had_connection;
                     }
                     Input::Failed(number(no), trouble)
                 }

@@ -37,6 +37,10 @@ pub enum Retry {
     Safe,
 }
 
+/// The methods that `RETRY=safe` repeats. http's own list may grow; the contract's does not by itself.
+const IDEMPOTENT: [Method; 6] =
+    [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE];
+
 /// Which header deadline an attempt has (contract 3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expectation {
@@ -59,7 +63,7 @@ impl Policy {
     pub fn may_repeat(&self, method: &Method, has_idempotency_key: bool) -> bool {
         match self.retry {
             Retry::All => true,
-            Retry::Safe => method.is_idempotent() || has_idempotency_key,
+            Retry::Safe => has_idempotency_key || IDEMPOTENT.contains(method),
         }
     }
 }
@@ -80,7 +84,7 @@ mod tests {
         for method in ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"] {
             assert!(policy.may_repeat(&method.parse().unwrap(), false), "{method}");
         }
-        for method in ["POST", "PATCH", "PROPFIND", "get"] {
+        for method in ["POST", "PATCH", "QUERY", "PROPFIND", "get"] {
             assert!(!policy.may_repeat(&method.parse().unwrap(), false), "{method}");
             assert!(policy.may_repeat(&method.parse().unwrap(), true), "{method}");
         }

@@ -77,7 +77,7 @@ pub async fn run(
     // Held while a further attempt is under way.
     let mut further = None;
     let mut latest = None;
-    let mut arrived = None;
+    let mut heads: Vec<(AttemptNo, Head)> = Vec::new();
     let mut step = plan.step(Offset::ZERO, Input::Start);
     loop {
         let input = match step {
@@ -102,31 +102,34 @@ pub async fn run(
             Step::Wait(until) => match field.next(until, &mut timer).await {
                 Event::Ended(no, Ok(head)) => {
                     timeline.answered(no, head.parts.status);
-                    arrived = Some(head);
+                    heads.push((no, head));
                     Input::Head(no)
                 }
                 Event::Ended(no, Err(failure)) => {
                     timeline.failed(no, &failure);
-                    let trouble =
-                        Trouble { may_have_reached: failure.may_have_reached(), is_stale: failure.is_stale() };
+                    let trouble = Trouble {
+                        may_have_reached: failure.may_have_reached(),
+                        is_stale: failure.is_stale(),
+                        had_connection: failure.had_connection(),
+                    };
                     latest = Some(failure);
                     Input::Failed(no, trouble)
                 }
                 Event::Written { no, at } => Input::Written { no, at },
                 Event::Time => Input::Time,
             },
-            Step::Commit(_) => return finish(arrived, latest, Why::Attempts),
-            Step::GiveUp(why) => return finish(None, latest, why),
+            Step::Commit(no) => match heads.iter().position(|(of, _)| *of == no) {
+                Some(index) => return RaceEnd::Committed(Committed { head: heads.swap_remove(index).1 }),
+                // The plan commits only what it was told of.
+                None => Input::Time,
+            },
+            Step::GiveUp(why) => {
+                // The plan gives up only after a failure.
+                let failure = latest.unwrap_or(Failure::HeaderTimeout(limits.deadline));
+                return RaceEnd::Failed(Failed { failure, why });
+            }
         };
         step = plan.step(elapsed(), input);
-    }
-}
-
-fn finish(arrived: Option<Head>, latest: Option<Failure>, why: Why) -> RaceEnd {
-    match arrived {
-        Some(head) => RaceEnd::Committed(Committed { head }),
-        // The plan gives up only after a failure; should it ever not, saying so beats ending the process.
-        None => RaceEnd::Failed(Failed { failure: latest.unwrap_or(Failure::HeaderTimeout(Duration::ZERO)), why }),
     }
 }
 

@@ -25,9 +25,4 @@ impl Routes {
     pub fn fallback(&self) -> &Arc<Route> {
         &self.only
     }
-
-    /// Every route, for start and shutdown.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
-        std::iter::once(&self.only)
-    }
 }

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use http::Uri;
 use http::header::HeaderValue;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderName, Uri};
 
 /// Scheme, host and port. Connections are pooled by it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -132,9 +132,6 @@ impl BaseUrl {
     pub fn host(&self) -> &HeaderValue {
         &self.host
     }
-
-    /// The name of the field that [`host`](Self::host) is for.
-    pub const HOST: HeaderName = http::header::HOST;
 }
 
 impl fmt::Display for BaseUrl {

@@ -191,18 +191,6 @@ impl Head {
         let (parts, incoming) = response.into_parts();
         Self { parts, body: ResponseBody { incoming, lease: Some(lease) } }
     }
-
-    /// Whether its body is a stream of events that an event of ours could follow.
-    pub fn is_open_event_stream(&self) -> bool {
-        let fields = &self.parts.headers;
-        let is_event_stream = |v: &http::HeaderValue| {
-            let essence = v.as_bytes().split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
-            essence.eq_ignore_ascii_case(b"text/event-stream")
-        };
-        fields.get(header::CONTENT_TYPE).is_some_and(is_event_stream)
-            && !fields.contains_key(header::CONTENT_ENCODING)
-            && !fields.contains_key(header::CONTENT_LENGTH)
-    }
 }
 
 /// A response body. With its last byte its connection goes back to the pool, if the exchange was orderly; dropped
@@ -231,6 +219,11 @@ impl Body for ResponseBody {
         let this = self.get_mut();
         let frame = Pin::new(&mut this.incoming).poll_frame(cx);
         match &frame {
+            Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => {
+                // They end here, and with them the body.
+                this.release();
+                return Poll::Ready(None);
+            }
             Poll::Ready(None) => this.release(),
             Poll::Ready(Some(Err(_))) => this.lease = None,
             Poll::Ready(Some(Ok(_))) | Poll::Pending => {}

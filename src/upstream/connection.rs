@@ -40,6 +40,7 @@ impl Connection {
         let (sender, connection) = Builder::new()
             .max_headers(MAX_HEAD_FIELDS)
             .max_header_size(MAX_HEAD_BYTES)
+            .max_buf_size(MAX_HEAD_BYTES)
             .handshake::<_, SendBody>(wire)
             .await
             .map_err(|error| Failure::Connect(ConnectStage::Tcp, error.into()))?;

@@ -48,7 +48,7 @@ pub enum Breach {
 /// What one request left on its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trace {
-    /// The connection had served another request before.
+    /// The connection was taken from the pool.
     pub reused: bool,
     /// Bytes of this request that were handed to the connection.
     pub written: u64,
@@ -63,6 +63,14 @@ impl Failure {
             Self::PoolTimeout(_) | Self::ConnectTimeout(_) | Self::Connect(..) => false,
             Self::WriteTimeout(_) | Self::HeaderTimeout(_) => true,
             Self::Broken(_, trace, _) => trace.written > 0,
+        }
+    }
+
+    /// Whether there was a connection, and it failed.
+    pub fn had_connection(&self) -> bool {
+        match self {
+            Self::PoolTimeout(_) | Self::ConnectTimeout(_) | Self::Connect(..) => false,
+            Self::WriteTimeout(_) | Self::HeaderTimeout(_) | Self::Broken(..) => true,
         }
     }
 

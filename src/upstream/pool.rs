@@ -115,8 +115,8 @@ impl Pool {
 
     /// A connection for one exchange: an idle one, unless it has to be `fresh`, or a new one.
     ///
-    /// Waits up to `POOL_TIMEOUT_SECONDS` for room and `CONNECT_TIMEOUT_SECONDS` for a connect. Cancel-safe: a
-    /// connection that arrives for a caller who left serves the next one.
+    /// Waits up to `POOL_TIMEOUT_SECONDS` for room and `CONNECT_TIMEOUT_SECONDS` for a connect. Cancel-safe: a connect
+    /// that was started for a caller who left goes on, and serves the next one.
     pub(super) async fn checkout(self: &Arc<Self>, fresh: bool) -> Result<Lease, Failure> {
         let idle = if fresh { None } else { self.take_idle() };
         let connection = match idle {
@@ -161,15 +161,23 @@ impl Pool {
             biased;
             result = &mut answer => result,
             () = patience => {
-                if !self.is_connecting(waiting.id) {
-                    return Err(Failure::PoolTimeout(self.settings.pool_timeout));
+                if self.is_connecting(waiting.id) {
+                    // There was room in time; the connect has a clock of its own, and this one is for the unforeseen.
+                    let connect = self.settings.connect_timeout + self.settings.pool_timeout;
+                    match tokio::time::timeout(connect, &mut answer).await {
+                        Ok(result) => result,
+                        Err(_) => return Err(Failure::ConnectTimeout(connect)),
+                    }
+                } else {
+                    // It may have been served in this very moment.
+                    match answer.try_recv() {
+                        Ok(result) => Ok(result),
+                        Err(_) => return Err(Failure::PoolTimeout(self.settings.pool_timeout)),
+                    }
                 }
-                // There was room in time; the connect has a clock of its own, and this one is for the unforeseen.
-                let connect = self.settings.connect_timeout + self.settings.pool_timeout;
-                tokio::time::timeout(connect, answer).await.unwrap_or_else(|_| Ok(Err(Failure::ConnectTimeout(connect))))
             }
         };
-        waiting.served = true;
+        waiting.is_served = true;
         // The sender is only dropped together with the pool.
         result.unwrap_or(Err(Failure::PoolTimeout(self.settings.pool_timeout)))
     }
@@ -192,7 +200,7 @@ impl Pool {
             self.hand_over_when_ready(idle.connection);
         }
         drop(state);
-        (Waiting { pool: Arc::clone(self), id, served: false }, receiver)
+        (Waiting { pool: Arc::clone(self), id, is_served: false }, receiver)
     }
 
     fn is_connecting(&self, id: u64) -> bool {
@@ -246,14 +254,10 @@ impl Pool {
         let mut state = self.state();
         if state.waiters.is_empty() {
             state.keep(connection);
-            return;
+        } else {
+            drop(state);
+            self.hand_over_when_ready(connection);
         }
-        if state.waiters.iter().all(|waiter| waiter.fresh) {
-            // They have no use for it, but for its place.
-            return;
-        }
-        drop(state);
-        self.hand_over_when_ready(connection);
     }
 
     /// Serves a waiter with a connection as soon as hyper has seen the end of its last exchange.
@@ -266,9 +270,15 @@ impl Pool {
         });
     }
 
+    /// Gives a used connection to the oldest waiter that it can serve, unless an older one needs its place for a fresh
+    /// one: then it is closed, and [`released`](Self::released) goes on from there.
     fn hand_over(&self, mut connection: Connection) {
+        connection.gauge.kept();
         let mut state = self.state();
-        while let Some(index) = state.waiters.iter().position(|waiter| !waiter.fresh) {
+        while let Some(index) = state.waiters.iter().position(|waiter| !waiter.fresh || !waiter.connecting) {
+            if state.waiters[index].fresh {
+                return;
+            }
             let Some(waiter) = state.waiters.remove(index) else { break };
             match waiter.answer.send(Ok(connection)) {
                 Ok(()) | Err(Err(_)) => return,
@@ -310,6 +320,7 @@ impl Pool {
 
 impl State {
     fn keep(&mut self, connection: Connection) {
+        connection.gauge.kept();
         let read = connection.gauge.total_read();
         self.idle.push_back(Idle { connection, since: Instant::now(), read });
     }
@@ -325,12 +336,12 @@ impl fmt::Debug for Pool {
 struct Waiting {
     pool: Arc<Pool>,
     id: u64,
-    served: bool,
+    is_served: bool,
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        if !self.served {
+        if !self.is_served {
             self.pool.state().waiters.retain(|waiter| waiter.id != self.id);
         }
     }

@@ -103,6 +103,25 @@ async fn everyone_is_served_over_few_connections() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_needs_a_fresh_connection_is_not_passed_over_by_those_who_do_not() {
+    let (pool, upstream) = pool(2);
+    tokio::spawn(answer_all(upstream, ""));
+    for _ in 0..8 {
+        let pool = Arc::clone(&pool);
+        tokio::spawn(async move {
+            loop {
+                get(&pool, false).await.unwrap();
+                sleep(Duration::from_millis(1)).await;
+            }
+        });
+    }
+    sleep(Duration::from_secs(2)).await;
+    let start = Instant::now();
+    get(&pool, true).await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(2), "it waited for {:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_caller_who_leaves_does_not_take_his_connect_from_the_next() {
     let (pool, upstream) = pool(1);
     tokio::spawn(answer_all(upstream, ""));

@@ -18,7 +18,10 @@ use tower_service::Service;
 const PATIENCE_WITH_STALE: Duration = Duration::from_secs(2);
 /// How soon a lookup that failed is tried again while a stale address serves.
 const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(1);
-/// getaddrinfo blocks a thread each; more at once only wait for each other.
+/// How long a failure answers those who waited for the same lookup, instead of each trying in turn.
+const SHARED_FAILURE: Duration = Duration::from_millis(100);
+/// getaddrinfo blocks a thread each; more at once only wait for each other. (A lookup that was given up still has its
+/// thread until the system's resolver gives up, too.)
 const MAX_LOOKUPS: usize = 16;
 
 /// The system's resolver behind a cache: one lookup at a time for each name, and a stale address serves while resolving
@@ -31,7 +34,13 @@ struct Inner {
     ttl: Duration,
     lookups: Semaphore,
     /// The lock of a name is held while it is looked up, so everyone else waits for that lookup.
-    names: Mutex<HashMap<String, Arc<AsyncMutex<Option<Known>>>>>,
+    names: Mutex<HashMap<String, Arc<AsyncMutex<Entry>>>>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    known: Option<Known>,
+    failed: Option<(Instant, io::ErrorKind)>,
 }
 
 #[derive(Debug)]
@@ -80,25 +89,34 @@ impl Resolver {
             let mut names = self.0.names.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(names.entry(name.to_owned()).or_default())
         };
-        let mut known = entry.lock().await;
+        let mut entry = entry.lock().await;
         let now = Instant::now();
-        if let Some(known) = known.as_ref().filter(|known| now < known.fresh_until) {
+        if let Some(known) = entry.known.as_ref().filter(|known| now < known.fresh_until) {
             return Ok(known.addresses.clone());
         }
-        let patience = if known.is_some() { PATIENCE_WITH_STALE } else { Duration::MAX };
-        let found = timeout(patience, lookup()).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        match (found, known.as_mut()) {
-            (Ok(addresses), _) if !addresses.is_empty() => {
-                *known = Some(Known { addresses: addresses.clone(), fresh_until: Instant::now() + self.0.ttl });
-                Ok(addresses)
-            }
-            (failed, Some(stale)) => {
-                tracing::warn!(host = name, error = ?failed.err(), "resolving failed, an older address serves on");
-                stale.fresh_until = Instant::now() + RETRY_AFTER_FAILURE;
-                Ok(stale.addresses.clone())
-            }
-            (failed, None) => Err(DnsError(failed.err().unwrap_or_else(|| io::ErrorKind::NotFound.into()))),
+        if let Some((at, kind)) = entry.failed
+            && now < at + SHARED_FAILURE
+        {
+            return Err(DnsError(kind.into()));
         }
+        let patience = if entry.known.is_some() { PATIENCE_WITH_STALE } else { Duration::MAX };
+        let found = timeout(patience, lookup()).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let error = match found {
+            Ok(addresses) if !addresses.is_empty() => {
+                let known = Known { addresses: addresses.clone(), fresh_until: Instant::now() + self.0.ttl };
+                *entry = Entry { known: Some(known), failed: None };
+                return Ok(addresses);
+            }
+            Ok(_) => io::ErrorKind::NotFound.into(),
+            Err(error) => error,
+        };
+        if let Some(stale) = &mut entry.known {
+            tracing::warn!(host = name, %error, "resolving failed, an older address serves on");
+            stale.fresh_until = Instant::now() + RETRY_AFTER_FAILURE;
+            return Ok(stale.addresses.clone());
+        }
+        entry.failed = Some((Instant::now(), error.kind()));
+        Err(DnsError(error))
     }
 }
 
@@ -145,10 +163,14 @@ mod tests {
         assert_eq!(resolver.cached("a", std::future::pending).await.unwrap(), address(1));
     }
 
-    #[tokio::test]
-    async fn a_name_that_never_resolved_is_an_error() {
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_never_resolved_is_an_error_and_soon_asked_for_again() {
         let resolver = Resolver::new(Duration::from_secs(30));
         assert!(resolver.cached("a", || async { Err(io::ErrorKind::NotFound.into()) }).await.is_err());
+        assert!(resolver.cached("a", || async { Ok(address(1)) }).await.is_err(), "those who waited share the failure");
+        tokio::time::advance(Duration::from_millis(101)).await;
         assert!(resolver.cached("a", || async { Ok(Vec::new()) }).await.is_err());
+        tokio::time::advance(Duration::from_millis(101)).await;
+        assert_eq!(resolver.cached("a", || async { Ok(address(1)) }).await.unwrap(), address(1));
     }
 }

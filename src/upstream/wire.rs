@@ -6,7 +6,10 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,7 +23,8 @@ use super::failure::Trace;
 pub(crate) struct Gauge {
     /// Times are stored as microseconds since then.
     opened: Instant,
-    requests: AtomicU64,
+    /// It has been in the pool: its other end may have closed it meanwhile.
+    was_kept: AtomicBool,
     read: AtomicU64,
     written: AtomicU64,
     read_before: AtomicU64,
@@ -41,7 +45,7 @@ impl Gauge {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             opened: Instant::now(),
-            requests: AtomicU64::new(0),
+            was_kept: AtomicBool::new(false),
             read: AtomicU64::new(0),
             written: AtomicU64::new(0),
             read_before: AtomicU64::new(0),
@@ -56,12 +60,17 @@ impl Gauge {
 
     /// A request is about to be sent on this connection, which is idle.
     pub(crate) fn begin(&self) {
-        self.requests.fetch_add(1, Relaxed);
         self.read_before.store(self.read.load(Relaxed), Relaxed);
         self.written_before.store(self.written.load(Relaxed), Relaxed);
-        self.body_ended.store(false, Relaxed);
-        self.flushed.store(0, Relaxed);
         self.progress.store(self.now(), Relaxed);
+        self.body_ended.store(false, Relaxed);
+        // Last, and released: hyper may still be in the flush that ended the exchange before, on another thread.
+        self.flushed.store(0, Release);
+    }
+
+    /// The connection goes to the pool, or to somebody else.
+    pub(crate) fn kept(&self) {
+        self.was_kept.store(true, Relaxed);
     }
 
     /// hyper has taken the last frame of the body.
@@ -104,7 +113,7 @@ impl Gauge {
     /// What the current request has left.
     pub(crate) fn trace(&self) -> Trace {
         Trace {
-            reused: self.requests.load(Relaxed) > 1,
+            reused: self.was_kept.load(Relaxed),
             written: self.written.load(Relaxed) - self.written_before.load(Relaxed),
             read: self.read.load(Relaxed) - self.read_before.load(Relaxed),
         }
@@ -117,7 +126,7 @@ impl Gauge {
 
     /// hyper flushes only when its own buffer is empty: after the body's end, that is the end of the request.
     fn flushed(&self) {
-        let is_end = self.body_ended.load(Relaxed) && self.flushed.load(Relaxed) == 0;
+        let is_end = self.body_ended.load(Relaxed) && self.flushed.load(Acquire) == 0;
         if is_end && self.written.load(Relaxed) > self.written_before.load(Relaxed) {
             self.flushed.store(self.now(), Relaxed);
         }
