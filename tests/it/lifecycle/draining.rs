@@ -67,6 +67,27 @@ fn a_stream_under_way_is_finished_while_nothing_new_is_accepted() {
 }
 
 #[test]
+fn a_request_that_arrived_behind_a_running_answer_is_served_too() {
+    let upstream = FakeUpstream::start();
+    let gate = Gate::new();
+    upstream.script([held_stream(&gate), answer(200).body("second").into()]);
+    let mut forebay = patient(&upstream).start();
+    let (mut client, mut first) = streaming_client(&forebay, "/stream");
+    forebay.terminate();
+    forebay.wait_until_it_refuses();
+    client.send(get("/behind").bytes());
+    // It has to arrive before the stream ends; nothing tells when it has.
+    std::thread::sleep(Duration::from_millis(200));
+    gate.open();
+    client.read_rest(&mut first);
+    assert_relayed(&first, 200, "data: 1\n\ndata: 2\n\n");
+    let second = client.read("GET");
+    assert_relayed(&second, 200, "second");
+    assert_eq!(second.get("connection").as_deref(), Some("close"));
+    assert_eq!(forebay.wait_for_end().code(), Some(0));
+}
+
+#[test]
 fn an_answer_under_way_says_that_its_connection_closes() {
     let upstream = FakeUpstream::start();
     let gate = Gate::new();

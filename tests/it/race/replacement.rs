@@ -179,6 +179,22 @@ fn connections_are_kept_and_used_again() {
 }
 
 #[test]
+fn trailers_end_an_answer_in_order() {
+    let upstream = FakeUpstream::start();
+    upstream.script([raw(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n2\r\nok\r\n0\r\nX-T: v\r\n\r\n",
+    )]);
+    let forebay = Forebay::in_front_of(&upstream);
+    for _ in 0..5 {
+        assert_relayed(&forebay.get("/trailers"), 200, "ok");
+        thread::sleep(SETTLED);
+    }
+    assert_eq!(upstream.accepted(), 1, "its connection is kept");
+    let log = forebay.wait_log("all exchanges", |log| log.matches("/trailers").count() == 5);
+    assert_eq!(log.matches("complete").count(), 5, "{log}");
+}
+
+#[test]
 fn a_connection_that_says_close_is_not_used_again() {
     let upstream = FakeUpstream::start();
     // It stays open: whoever uses it again gets no answer.

@@ -50,6 +50,19 @@ fn an_answer_to_head_keeps_its_fields_and_has_no_body() {
 }
 
 #[test]
+fn lengths_that_agree_become_one_whoever_asks() {
+    let upstream = FakeUpstream::start();
+    let forebay = forebay_for(&upstream);
+    let twice = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n";
+    upstream.script([raw(twice), raw(format!("{twice}ok"))]);
+    for (method, body) in [("HEAD", ""), ("GET", "ok")] {
+        let response = forebay.ask(&request(method, "/"));
+        assert_relayed(&response, 200, body);
+        assert_eq!(response.all("content-length"), [b"2"]);
+    }
+}
+
+#[test]
 fn errors_for_head_have_no_body_either() {
     let upstream = FakeUpstream::refusing();
     let forebay = forebay_for(&upstream);
