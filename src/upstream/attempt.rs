@@ -1,6 +1,5 @@
 //! One try to obtain response headers.
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::io;
 use std::pin::Pin;
@@ -15,8 +14,9 @@ use tokio::time::Instant;
 
 use super::failure::{Breach, Failure};
 use super::pool::{Lease, Pool};
+use super::sending::SendBody;
 use super::wire::Gauge;
-use crate::body::{Replay, Snapshot};
+use crate::body::Snapshot;
 
 /// A request as the upstream is to see it. Every attempt sends the same one.
 #[derive(Clone, Debug)]
@@ -143,46 +143,11 @@ fn is_reset(error: &hyper::Error) -> bool {
 
 impl Outbound {
     fn request(&self, gauge: &Arc<Gauge>) -> Request<SendBody> {
-        let mut request = Request::new(SendBody { replay: self.body.replay(), gauge: Arc::clone(gauge) });
+        let mut request = Request::new(SendBody::new(self.body.replay(), gauge));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.target.clone();
         request.headers_mut().clone_from(&self.headers);
         request
-    }
-}
-
-/// A request body on its way, which tells when it has ended and stops when nobody wants it any more.
-pub(super) struct SendBody {
-    replay: Replay,
-    gauge: Arc<Gauge>,
-}
-
-impl Body for SendBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.gauge.is_retired() {
-            // Nobody wakes it: the connection is closed when the response ends.
-            return Poll::Pending;
-        }
-        let frame = Pin::new(&mut self.replay).poll_frame(cx);
-        if self.replay.is_end_stream() {
-            self.gauge.body_ended();
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        let ended = self.replay.is_end_stream();
-        if ended {
-            self.gauge.body_ended();
-        }
-        ended
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.replay.size_hint()
     }
 }
 

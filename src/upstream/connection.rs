@@ -8,10 +8,9 @@ use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::attempt::SendBody;
 use super::connect::Stream;
 use super::failure::{ConnectStage, Failure};
-use super::pool::Slot;
+use super::sending::SendBody;
 use super::wire::{Gauge, Wire};
 use crate::shutdown::Tasks;
 
@@ -32,11 +31,14 @@ pub(super) struct Connection {
 impl Connection {
     /// Puts hyper's client on a stream and runs it in the background.
     ///
-    /// The one place where hyper's defaults for upstreams are decided: head limits are ours, nothing is retried, and
-    /// titles and order of fields are left alone.
-    pub(super) async fn open(stream: Stream, slot: Slot, tasks: &Tasks, age: Duration) -> Result<Self, Failure> {
+    /// `guard` lives as long as the socket. This is the one place where hyper's defaults for upstreams are decided: limits
+    /// of the head are ours, so is the room it may buffer in, and nothing is retried.
+    pub(super) async fn open<G>(stream: Stream, guard: G, tasks: &Tasks, age: Duration) -> Result<Self, Failure>
+    where
+        G: Send + Unpin + 'static,
+    {
         let gauge = Gauge::new();
-        let wire = TokioIo::new(Wire::new(stream, Arc::clone(&gauge), slot));
+        let wire = TokioIo::new(Wire::new(stream, Arc::clone(&gauge), guard));
         let (sender, connection) = Builder::new()
             .max_headers(MAX_HEAD_FIELDS)
             .max_header_size(MAX_HEAD_BYTES)

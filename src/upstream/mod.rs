@@ -9,6 +9,7 @@ mod pool;
 #[cfg(test)]
 mod pool_tests;
 mod resolve;
+mod sending;
 mod settings;
 mod wire;
 
