@@ -158,6 +158,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         let taken = self.held.len().min(buf.remaining());
         buf.put_slice(&self.held[..taken]);
         self.held.advance(taken);
+        if self.held.is_empty() {
+            // An emptied buffer would still keep its memory, for as long as the connection lives.
+            self.held = BytesMut::new();
+        }
         Poll::Ready(Ok(()))
     }
 
