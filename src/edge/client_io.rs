@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout};
 
 use super::framing::{BodyScanner, HeadScanner};
+use super::quotes::QuoteScanner;
 use super::turn::Turn;
 use crate::time::LazyDeadline;
 
@@ -72,6 +73,7 @@ pub(super) struct ClientIo<S> {
     at: At,
     /// Read from the socket, not yet shown to hyper.
     held: BytesMut,
+    query: QuoteScanner,
     /// The clock of the head, or of idleness.
     waiting: LazyDeadline,
     writing: LazyDeadline,
@@ -93,6 +95,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
             clocks,
             at: At::Head(HeadScanner::default()),
             held: BytesMut::new(),
+            query: QuoteScanner::default(),
             waiting,
             writing: LazyDeadline::default(),
             refusal: None,
@@ -199,6 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
             return Poll::Ready(Ok(()));
         }
         let end = head.scan(new);
+        self.turn.with_quotes(|quotes| self.query.replace(&mut buf.filled_mut()[before..], quotes));
         if head.has_begun() && self.turn.is_idle() {
             if self.has_served {
                 self.waiting.set(Instant::now() + self.clocks.head);
@@ -336,6 +340,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
         if matches!(this.at, At::Behind) && this.turn.is_answered() {
             this.turn.ended();
             this.at = At::Head(HeadScanner::default());
+            this.query = QuoteScanner::default();
             this.has_served = true;
             // hyper was told that there is nothing to read and does not ask again by itself: wake it for what is held,
             // or start the clock of idleness here.

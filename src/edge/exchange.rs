@@ -16,7 +16,7 @@ use super::outgoing::OutBody;
 use super::respond::{Door, body_failure, race_failure};
 use super::summary::Summary;
 use super::turn::Turn;
-use super::{Edge, guard};
+use super::{Edge, guard, quotes};
 use crate::answer::{Answer, Code};
 use crate::body::{Limits, Snapshot};
 use crate::dialect::Dialect;
@@ -40,7 +40,8 @@ pub(super) async fn exchange(
     let route = edge.routes.find(path);
     let dialect = Dialect::recognise(route.settings.dialect, &parts.headers, path);
     let door = Door { turn, settings: &route.settings, dialect, shutdown: &edge.shutdown };
-    match unless_cut(edge, story(edge, route, parts, body, &mut summary.timeline)).await {
+    let quotes = turn.with_quotes(std::mem::take);
+    match unless_cut(edge, story(edge, route, parts, body, &quotes, &mut summary.timeline)).await {
         Some(Ok(Reply::Health)) => door.health(summary),
         Some(Ok(Reply::Upstream(committed))) => door.relay(*committed, summary),
         Some(Err(answer)) => door.answer(&answer, summary),
@@ -69,6 +70,7 @@ async fn story(
     route: &Route,
     parts: request::Parts,
     body: Incoming,
+    quotes: &[u32],
     timeline: &mut Timeline,
 ) -> Result<Reply, Answer> {
     let settings = &route.settings;
@@ -80,7 +82,8 @@ async fn story(
     let limits = Limits { max: settings.max_request_body.get(), progress: edge.settings.body_timeout };
     let body = Snapshot::collect(body, limits, &edge.quota).await.map_err(|error| body_failure(&error, settings))?;
     let expectation = header_expectation(route, &parts, &target, &body).await;
-    let outbound = outbound(settings, parts, &target, body)?;
+    let mut outbound = outbound(settings, parts, &target, body)?;
+    outbound.quotes = quotes::in_target(quotes, outbound.target.path_and_query().map_or("", PathAndQuery::as_str));
     let course = Course { pool: &route.pool, policy: &settings.policy, budget: &route.budget };
     match race::run(course, &outbound, expectation, timeline).await {
         RaceEnd::Committed(committed) => Ok(Reply::Upstream(Box::new(committed))),
@@ -149,7 +152,7 @@ pub fn outbound(
         key.apply(&mut headers);
     }
     let target = upstream_target(&settings.base, target)?;
-    Ok(Outbound { method, target, headers, body })
+    Ok(Outbound { method, target, quotes: Vec::new(), headers, body })
 }
 
 /// The client's path and query behind the base path, byte for byte.

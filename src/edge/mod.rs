@@ -12,6 +12,7 @@ mod framing;
 mod guard;
 mod listen;
 mod outgoing;
+mod quotes;
 mod respond;
 mod settings;
 mod summary;

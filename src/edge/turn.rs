@@ -15,6 +15,7 @@
 //! What hyper writes outside of an exchange can only be its refusal of a head, and is worded anew.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use super::framing::Framing;
 
@@ -25,6 +26,8 @@ pub(super) struct Turn {
     framing: AtomicU64,
     /// A response that broke off waits until all of it that came is with the client.
     flush: AtomicU8,
+    /// Where a `"` belongs in the query of the request at hand; see `quotes`.
+    quotes: Mutex<Vec<u32>>,
 }
 
 const IDLE: u8 = 0;
@@ -37,6 +40,11 @@ const FLUSH_ASKED: u8 = 1;
 const FLUSHED: u8 = 2;
 
 impl Turn {
+    /// Where a `"` belongs in the query of the request at hand: for who finds them, and for who sends them on.
+    pub(super) fn with_quotes<T>(&self, with: impl FnOnce(&mut Vec<u32>) -> T) -> T {
+        with(&mut self.quotes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// hyper has parsed a head: an exchange begins, with a body framed so.
     pub(super) fn begin(&self, framing: Framing) {
         let code = match framing {

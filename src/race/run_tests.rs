@@ -51,7 +51,7 @@ async fn outbound(body: &'static [u8]) -> Outbound {
     let mut headers = HeaderMap::new();
     headers.insert("host", HeaderValue::from_static("upstream"));
     headers.insert("content-length", HeaderValue::from(body.len()));
-    Outbound { method: Method::POST, target: Uri::from_static("/x"), headers, body }
+    Outbound { method: Method::POST, target: Uri::from_static("/x"), quotes: Vec::new(), headers, body }
 }
 
 /// Reads until a request of this length of body is complete.

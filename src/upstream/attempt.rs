@@ -25,6 +25,8 @@ pub struct Outbound {
     pub method: Method,
     /// Path and query only.
     pub target: Uri,
+    /// Where the target has a `"` in its query that `target` cannot hold: an apostrophe stands there. Ascending.
+    pub quotes: Vec<usize>,
     /// End-to-end fields, `Host` among them.
     pub headers: HeaderMap,
     /// The whole body.
@@ -82,6 +84,7 @@ pub async fn attempt(pool: &Arc<Pool>, outbound: &Outbound, fresh: bool, progres
     let mut lease = pool.checkout(fresh).await?;
     let gauge = Arc::clone(&lease.connection.gauge);
     gauge.begin();
+    gauge.quote(outbound.quotes.iter().map(|offset| outbound.method.as_str().len() + 1 + offset));
     // Set once: an attempt has one connection.
     let _ = progress.0.set(Arc::clone(&gauge));
     let request = outbound.request(&gauge);

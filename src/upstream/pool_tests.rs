@@ -31,7 +31,7 @@ fn pool(max_connections: usize) -> (Arc<Pool>, UnboundedReceiver<DuplexStream>) 
 async fn get(pool: &Arc<Pool>, fresh: bool) -> Result<Bytes, Failure> {
     let headers = HeaderMap::from_iter([(http::header::HOST, HeaderValue::from_static("u"))]);
     let target = Uri::from_static("/x");
-    let outbound = Outbound { method: Method::GET, target, headers, body: Snapshot::default() };
+    let outbound = Outbound { method: Method::GET, target, quotes: Vec::new(), headers, body: Snapshot::default() };
     let head = attempt(pool, &outbound, fresh, &Progress::default()).await?;
     Ok(head.body.collect().await.unwrap().to_bytes())
 }

@@ -5,11 +5,11 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -39,6 +39,9 @@ pub(crate) struct Gauge {
     /// body stays pending; ended short it would cut the answer, or look complete.
     retired: AtomicBool,
     write_failed: AtomicBool,
+    /// Offsets in the request under way at which a `"` belongs, where hyper writes an apostrophe.
+    quotes: Mutex<Vec<usize>>,
+    has_quotes: AtomicBool,
 }
 
 impl Gauge {
@@ -55,6 +58,8 @@ impl Gauge {
             flushed: AtomicU64::new(0),
             retired: AtomicBool::new(false),
             write_failed: AtomicBool::new(false),
+            quotes: Mutex::default(),
+            has_quotes: AtomicBool::new(false),
         })
     }
 
@@ -66,6 +71,35 @@ impl Gauge {
         self.body_ended.store(false, Relaxed);
         // Last, and released: hyper may still be in the flush that ended the exchange before, on another thread.
         self.flushed.store(0, Release);
+    }
+
+    /// A `"` belongs at these offsets of the request that begins. hyper's `Uri` cannot hold one in a query.
+    pub(crate) fn quote(&self, offsets: impl ExactSizeIterator<Item = usize>) {
+        if offsets.len() > 0 {
+            *self.quotes.lock().unwrap_or_else(PoisonError::into_inner) = offsets.collect();
+            self.has_quotes.store(true, Release);
+        }
+    }
+
+    /// What is to be written in place of the beginning of `buf`, if a `"` belongs in it; asked until the last is behind.
+    fn quoted(&self, buf: &[u8]) -> Option<Vec<u8>> {
+        if !self.has_quotes.load(Acquire) {
+            return None;
+        }
+        let begin =
+            usize::try_from(self.written.load(Relaxed) - self.written_before.load(Relaxed)).unwrap_or(usize::MAX);
+        let quotes = self.quotes.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(last) = quotes.last().filter(|last| **last >= begin) else {
+            self.has_quotes.store(false, Relaxed);
+            return None;
+        };
+        let mut bytes = buf[..buf.len().min(last - begin + 1)].to_vec();
+        for offset in quotes.iter().filter_map(|quote| quote.checked_sub(begin)) {
+            if let Some(byte) = bytes.get_mut(offset) {
+                *byte = b'"';
+            }
+        }
+        Some(bytes)
     }
 
     /// The connection goes to the pool, or to somebody else.
@@ -183,7 +217,8 @@ impl<S: AsyncRead + Unpin, G: Unpin> AsyncRead for Wire<S, G> {
 impl<S: AsyncWrite + Unpin, G: Unpin> AsyncWrite for Wire<S, G> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let taken = ready!(Pin::new(&mut this.stream).poll_write(cx, buf)).ok();
+        let quoted = this.gauge.quoted(buf);
+        let taken = ready!(Pin::new(&mut this.stream).poll_write(cx, quoted.as_deref().unwrap_or(buf))).ok();
         this.after_write(cx, taken)
     }
 
@@ -193,7 +228,13 @@ impl<S: AsyncWrite + Unpin, G: Unpin> AsyncWrite for Wire<S, G> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let taken = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, bufs)).ok();
+        let quoted = this.gauge.quoted(bufs.first().map_or(&[], |buf| buf));
+        let stream = Pin::new(&mut this.stream);
+        let taken = match &quoted {
+            Some(bytes) => ready!(stream.poll_write(cx, bytes)),
+            None => ready!(stream.poll_write_vectored(cx, bufs)),
+        }
+        .ok();
         this.after_write(cx, taken)
     }
 

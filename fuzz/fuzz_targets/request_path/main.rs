@@ -36,7 +36,9 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
 
 fuzz_target!(|data: &[u8]| {
     let Some((&manner, bytes)) = data.split_first() else { return };
-    let reading = reading::read(bytes);
+    // hyper alone refuses a `"` in a query, the edge does not; what it does instead has a property test of its own.
+    let bytes: Vec<u8> = bytes.iter().map(|byte| if *byte == b'"' { b'\'' } else { *byte }).collect();
+    let reading = reading::read(&bytes);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime without I/O").block_on(async {
         let mut expected = Vec::new();
@@ -48,6 +50,6 @@ fuzz_target!(|data: &[u8]| {
                 break;
             }
         }
-        answers::check(bytes, manner, &reading, &expected).await;
+        answers::check(&bytes, manner, &reading, &expected).await;
     });
 });

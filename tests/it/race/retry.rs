@@ -51,6 +51,21 @@ fn assert_replayed(what: &str, seen: &[Seen]) {
 }
 
 #[test]
+fn quotes_in_a_query_are_in_every_attempt_and_behind_a_base_path() {
+    let upstream = FakeUpstream::start();
+    upstream.script([close(), close(), answer(200).body("ok").into()]);
+    let base = format!("{}/base", upstream.url());
+    let forebay = Settings::in_front_of(&upstream).set("UPSTREAM_BASE_URL", base).start();
+    let target = "/q?query=up{job=\"x\"}&'\"";
+    for request in [get(target), post(target, "a \"body\"")] {
+        assert_relayed(&forebay.ask(&request), 200, "ok");
+    }
+    let targets: Vec<_> = upstream.seen().iter().map(|seen| String::from_utf8(seen.target.clone()).unwrap()).collect();
+    assert_eq!(targets, vec![format!("/base{target}"); 4]);
+    assert_eq!(upstream.seen()[3].body, b"a \"body\"");
+}
+
+#[test]
 fn a_quick_failure_is_repeated_with_the_same_bytes() {
     let upstream = FakeUpstream::start();
     let forebay = Forebay::in_front_of(&upstream);

@@ -69,6 +69,8 @@ fn targets_pass_byte_for_byte() {
         b"/q?%",
         b"/q?a/b:c@d",
         b"/q?{a}|b^c\\d`e",
+        b"/q?{\"a\"}'\"",
+        b"/\"q\"?query=up{job=\"x\"}",
         b"/q?caf\xc3\xa9",
         long.as_bytes(),
     ];
