@@ -80,6 +80,7 @@ impl App {
         let address = listener.local_addr().map_err(|source| listen_error(&settings.listen, "LISTEN_HOST", source))?;
         let admin_address = admin_listener.as_ref().and_then(|listener| listener.local_addr().ok());
         announce(&settings, address, admin_address);
+        raise_open_files(&settings);
 
         let route = settings.route;
         let resolver = Resolver::new(settings.dns_cache);
@@ -178,6 +179,10 @@ fn announce(settings: &Settings, address: SocketAddr, admin: Option<SocketAddr>)
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
+}
+
+/// Raises the soft limit of open files to the hard one, and says so when that is too low.
+fn raise_open_files(settings: &Settings) {
     let connections = settings.edge.max_connections + settings.route.transport.max_connections + admin::MAX_CONNECTIONS;
     let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(SPARE_DESCRIPTORS);
     match rlimit::increase_nofile_limit(u64::MAX) {

@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
-use crate::answer::{Answer, Code, Source};
+use crate::answer::{self, Answer, Code, Source};
 use crate::dialect::{Dialect, Plain, Settings};
 use crate::shutdown::Shutdown;
 
@@ -67,7 +67,7 @@ impl Admin {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return self.error(&Answer::new(Code::MethodNotAllowed, "Use GET or HEAD here.").allow("GET, HEAD"));
         }
-        if is_health { health::live(&self.source) } else { health::ready(&self.source, self.shutdown.is_draining()) }
+        if is_health { answer::healthy(&self.source) } else { health::ready(&self.source, self.shutdown.is_draining()) }
     }
 
     fn error(&self, answer: &Answer) -> Response<Bytes> {

@@ -18,6 +18,11 @@ pub fn json(status: StatusCode, source: &Source, body: impl Into<Bytes>) -> Resp
     response
 }
 
+/// The answer to a health check: the process runs.
+pub fn healthy(source: &Source) -> Response<Bytes> {
+    json(StatusCode::OK, source, &b"{\"ok\":true}"[..])
+}
+
 impl Answer {
     /// This answer as a message, with a status and a body that may be a dialect's.
     pub fn message(&self, status: StatusCode, source: &Source, body: impl Into<Bytes>) -> Response<Bytes> {

@@ -82,8 +82,7 @@ async fn story(
     let limits = Limits { max: settings.max_request_body.get(), progress: edge.settings.body_timeout };
     let body = Snapshot::collect(body, limits, &edge.quota).await.map_err(|error| body_failure(&error, settings))?;
     let expectation = header_expectation(route, &parts, &target, &body).await;
-    let mut outbound = outbound(settings, parts, &target, body)?;
-    outbound.quotes = quotes::in_target(quotes, outbound.target.path_and_query().map_or("", PathAndQuery::as_str));
+    let outbound = outbound(settings, parts, &target, quotes, body)?;
     let course = Course { pool: &route.pool, policy: &settings.policy, budget: &route.budget };
     match race::run(course, &outbound, expectation, timeline).await {
         RaceEnd::Committed(committed) => Ok(Reply::Upstream(Box::new(committed))),
@@ -134,11 +133,13 @@ async fn header_expectation(
     tokio::task::spawn_blocking(look).await.unwrap_or(Expectation::WholeAnswer)
 }
 
-/// The request as the upstream is to see it. `target` is what the guard made of the client's.
+/// The request as the upstream is to see it. `target` is what the guard made of the client's; `quotes` are the offsets in
+/// its query at which the client had a `"`.
 pub fn outbound(
     settings: &RouteSettings,
     parts: request::Parts,
     target: &PathAndQuery,
+    quotes: &[u32],
     body: Snapshot,
 ) -> Result<Outbound, Answer> {
     let request::Parts { method, mut headers, .. } = parts;
@@ -152,7 +153,8 @@ pub fn outbound(
         key.apply(&mut headers);
     }
     let target = upstream_target(&settings.base, target)?;
-    Ok(Outbound { method, target, quotes: Vec::new(), headers, body })
+    let quotes = quotes::in_target(quotes, target.path_and_query().map_or("", PathAndQuery::as_str));
+    Ok(Outbound { method, target, quotes, headers, body })
 }
 
 /// The client's path and query behind the base path, byte for byte.

@@ -43,7 +43,7 @@ impl Door<'_> {
 
     /// `HEALTH_PATH`.
     pub(super) fn health(&self, mut summary: Summary) -> Response<OutBody> {
-        let mut response = answer::json(http::StatusCode::OK, &self.settings.source, &b"{\"ok\":true}"[..]);
+        let mut response = answer::healthy(&self.settings.source);
         summary.health(response.status());
         self.stamp(&mut response, &summary);
         response.map(|body| OutBody::own(body, summary, self.turn))

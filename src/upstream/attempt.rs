@@ -83,8 +83,7 @@ impl Progress {
 pub async fn attempt(pool: &Arc<Pool>, outbound: &Outbound, fresh: bool, progress: &Progress) -> Result<Head, Failure> {
     let mut lease = pool.checkout(fresh).await?;
     let gauge = Arc::clone(&lease.connection.gauge);
-    gauge.begin();
-    gauge.quote(outbound.quotes.iter().map(|offset| outbound.method.as_str().len() + 1 + offset));
+    gauge.begin(outbound.quotes_in_request());
     // Set once: an attempt has one connection.
     let _ = progress.0.set(Arc::clone(&gauge));
     let request = outbound.request(&gauge);
@@ -145,6 +144,11 @@ fn is_reset(error: &hyper::Error) -> bool {
 }
 
 impl Outbound {
+    /// Where the quotes are in the bytes of the request, which begins with the method and a space.
+    fn quotes_in_request(&self) -> Vec<usize> {
+        self.quotes.iter().map(|offset| self.method.as_str().len() + 1 + offset).collect()
+    }
+
     fn request(&self, gauge: &Arc<Gauge>) -> Request<SendBody> {
         let mut request = Request::new(SendBody::new(self.body.replay(), gauge));
         *request.method_mut() = self.method.clone();

@@ -63,27 +63,24 @@ impl Gauge {
         })
     }
 
-    /// A request is about to be sent on this connection, which is idle.
-    pub(crate) fn begin(&self) {
+    /// A request is about to be sent on this connection, which is idle. At these offsets of it, ascending, a `"` belongs
+    /// that hyper's `Uri` cannot hold.
+    pub(crate) fn begin(&self, quotes: Vec<usize>) {
         self.read_before.store(self.read.load(Relaxed), Relaxed);
         self.written_before.store(self.written.load(Relaxed), Relaxed);
         self.progress.store(self.now(), Relaxed);
         self.body_ended.store(false, Relaxed);
+        self.has_quotes.store(!quotes.is_empty(), Relaxed);
+        if !quotes.is_empty() {
+            *self.quotes.lock().unwrap_or_else(PoisonError::into_inner) = quotes;
+        }
         // Last, and released: hyper may still be in the flush that ended the exchange before, on another thread.
         self.flushed.store(0, Release);
     }
 
-    /// A `"` belongs at these offsets of the request that begins. hyper's `Uri` cannot hold one in a query.
-    pub(crate) fn quote(&self, offsets: impl ExactSizeIterator<Item = usize>) {
-        if offsets.len() > 0 {
-            *self.quotes.lock().unwrap_or_else(PoisonError::into_inner) = offsets.collect();
-            self.has_quotes.store(true, Release);
-        }
-    }
-
     /// What is to be written in place of the beginning of `buf`, if a `"` belongs in it; asked until the last is behind.
     fn quoted(&self, buf: &[u8]) -> Option<Vec<u8>> {
-        if !self.has_quotes.load(Acquire) {
+        if !self.has_quotes.load(Relaxed) {
             return None;
         }
         let begin =

@@ -94,7 +94,7 @@ pub async fn fate(seen: &Seen) -> Fate {
     };
     let limits = Limits { max: u64::MAX, progress: Duration::from_secs(1) };
     let snapshot = Snapshot::collect(Full::new(Bytes::from(body.clone())), limits, &QUOTA).await.expect("it is short");
-    let sent = outbound(&SETTINGS.route, seen.parts.clone(), &target, snapshot).expect("the target is short");
+    let sent = outbound(&SETTINGS.route, seen.parts.clone(), &target, &[], snapshot).expect("the target is short");
     let was_framed = seen.parts.headers.contains_key("content-length") || seen.framing == Framing::Chunked;
     let wire = serialised(&sent, body).await;
     assert!(was_framed || sent.headers.get("content-length").is_none(), "framed what was not");

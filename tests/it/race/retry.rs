@@ -62,6 +62,11 @@ fn quotes_in_a_query_are_in_every_attempt_and_behind_a_base_path() {
     }
     let targets: Vec<_> = upstream.seen().iter().map(|seen| String::from_utf8(seen.target.clone()).unwrap()).collect();
     assert_eq!(targets, vec![format!("/base{target}"); 4]);
+    let plain = "/q?query=up{job='xxxxxxxxxxxxxx'}";
+    assert_relayed(&forebay.get(plain), 200, "ok");
+    let seen = upstream.seen();
+    assert_eq!(seen[4].connection, seen[3].connection, "the next request goes over the same connection");
+    assert_eq!(seen[4].target, format!("/base{plain}").into_bytes());
     assert_eq!(upstream.seen()[3].body, b"a \"body\"");
 }
 
