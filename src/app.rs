@@ -14,7 +14,7 @@ use crate::body::Quota;
 use crate::config::{Listen, Settings, policy_in_words};
 use crate::edge::{self, Edge, accept_loop};
 use crate::race::RetryBudget;
-use crate::routes::{Route, Routes};
+use crate::routes::{Route, RouteSettings, Routes};
 use crate::shutdown::{Shutdown, Tasks};
 use crate::time::Human;
 use crate::upstream::{Pool, Resolver};
@@ -82,20 +82,17 @@ impl App {
         announce(&settings, address, admin_address);
         raise_open_files(&settings);
 
-        let route = settings.route;
         let resolver = Resolver::new(settings.dns_cache);
-        let pool =
-            Pool::new(route.base.origin(), route.transport.clone(), resolver, back.clone()).map_err(StartError::Tls)?;
-        back.spawn(Arc::clone(&pool).maintain(shutdown.clone()));
+        let routes = open_routes(settings.routes, &resolver, &shutdown, &back)?;
         if let Some(listener) = admin_listener {
-            let health_path = settings.edge.health_path.clone();
-            let admin = Admin { health_path, source: route.source.clone(), shutdown: shutdown.clone() };
+            let (health_path, source) = (settings.edge.health_path.clone(), settings.answers.source.clone());
+            let admin = Admin { health_path, source, shutdown: shutdown.clone() };
             back.spawn(run_admin(listener, Arc::new(admin), back.clone()));
         }
-        let budget = RetryBudget::new(route.budget);
         let edge = Edge {
             settings: settings.edge,
-            routes: Routes::single(Route { settings: route, pool, budget }),
+            routes,
+            answers: settings.answers,
             quota: Quota::new(settings.max_buffered.as_usize()),
             shutdown: shutdown.clone(),
         };
@@ -144,6 +141,30 @@ impl App {
     }
 }
 
+/// The routes with their pools. Routes whose pools would be the same share one, and its retry budget.
+fn open_routes(
+    routes: Vec<RouteSettings>,
+    resolver: &Resolver,
+    shutdown: &Shutdown,
+    tasks: &Tasks,
+) -> Result<Routes, StartError> {
+    let mut open: Vec<Route> = Vec::with_capacity(routes.len());
+    for settings in routes {
+        let shared = open.iter().find(|other| other.settings.shares_pool_with(&settings));
+        let (pool, budget) = match shared {
+            Some(other) => (Arc::clone(&other.pool), Arc::clone(&other.budget)),
+            None => {
+                let (origin, transport) = (settings.base.origin(), settings.transport.clone());
+                let pool = Pool::new(origin, transport, resolver.clone(), tasks.clone()).map_err(StartError::Tls)?;
+                tasks.spawn(Arc::clone(&pool).maintain(shutdown.clone()));
+                (pool, RetryBudget::new(settings.budget))
+            }
+        };
+        open.push(Route { settings, pool, budget });
+    }
+    Ok(Routes::new(open))
+}
+
 async fn bind(listen: &Listen, variables: &'static str) -> Result<TcpListener, StartError> {
     let bound = TcpListener::bind((listen.host.as_str(), listen.port)).await;
     bound.map_err(|source| listen_error(listen, variables, source))
@@ -169,13 +190,15 @@ async fn run_admin(listener: TcpListener, admin: Arc<Admin>, tasks: Tasks) {
 /// The start-up line, and what the operator should know.
 fn announce(settings: &Settings, address: SocketAddr, admin: Option<SocketAddr>) {
     let admin = admin.map_or_else(|| "off".to_owned(), |address| format!("http://{address}"));
-    tracing::info!(
-        upstream = %settings.route.base,
-        policy = %policy_in_words(&settings.route.policy),
-        %admin,
-        "forebay {} listens on http://{address}",
-        env!("CARGO_PKG_VERSION"),
-    );
+    for route in &settings.routes {
+        tracing::info!(
+            upstream = %route.base,
+            policy = %policy_in_words(&route.policy),
+            %admin,
+            "forebay {} listens on http://{address}",
+            env!("CARGO_PKG_VERSION"),
+        );
+    }
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -183,7 +206,8 @@ fn announce(settings: &Settings, address: SocketAddr, admin: Option<SocketAddr>)
 
 /// Raises the soft limit of open files to the hard one, and says so when that is too low.
 fn raise_open_files(settings: &Settings) {
-    let connections = settings.edge.max_connections + settings.route.transport.max_connections + admin::MAX_CONNECTIONS;
+    let upstreams: usize = settings.routes.iter().map(|route| route.transport.max_connections).sum();
+    let connections = settings.edge.max_connections + upstreams + admin::MAX_CONNECTIONS;
     let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(SPARE_DESCRIPTORS);
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) if limit < wanted => tracing::warn!(

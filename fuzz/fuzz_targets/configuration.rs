@@ -72,7 +72,7 @@ fn refused(environment: &[(OsString, OsString)], problems: &[Problem]) {
 }
 
 fn accepted(settings: &Settings) {
-    let text = format!("{}{}", report(settings), policy_in_words(&settings.route.policy));
+    let text = format!("{}{}", report(settings), policy_in_words(&settings.routes[0].policy));
     assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "a control character in {text:?}");
     for text in [text, format!("{settings:?}")] {
         assert!(!text.contains(SECRET), "a secret in {text:?}");
@@ -90,22 +90,23 @@ fn accepted(settings: &Settings) {
         .chain([("UPSTREAM_BASE_URL".into(), "https://api.example".into())])
         .collect();
     let again = Settings::from_env(shown).unwrap_or_else(|problems| panic!("{}", render_problems(&problems)));
-    assert_eq!(again.route.policy.header_deadline, settings.route.policy.header_deadline);
-    assert_eq!(again.route.policy.whole_answer_deadline, settings.route.policy.whole_answer_deadline);
-    assert_eq!(again.route.policy.backoff, settings.route.policy.backoff);
+    assert_eq!(again.routes[0].policy.header_deadline, settings.routes[0].policy.header_deadline);
+    assert_eq!(again.routes[0].policy.whole_answer_deadline, settings.routes[0].policy.whole_answer_deadline);
+    assert_eq!(again.routes[0].policy.backoff, settings.routes[0].policy.backoff);
     assert_eq!(times(&again), times(settings));
     assert_eq!(sizes(&again), sizes(settings));
 }
 
 fn times(settings: &Settings) -> impl PartialEq + std::fmt::Debug {
-    let (edge, transport) = (&settings.edge, &settings.route.transport);
+    let (edge, transport) = (&settings.edge, &settings.routes[0].transport);
+    let timeouts = settings.routes[0].policy.timeouts;
     (
         [edge.header_timeout, edge.body_timeout, edge.write_timeout, edge.idle],
-        [transport.connect_timeout, transport.write_timeout, transport.pool_timeout, transport.idle],
-        (settings.route.stream_idle, settings.dns_cache, settings.shutdown_timeout),
+        [timeouts.connect, timeouts.write, timeouts.pool, transport.idle],
+        (settings.routes[0].stream_idle, settings.dns_cache, settings.shutdown_timeout),
     )
 }
 
 fn sizes(settings: &Settings) -> impl PartialEq + std::fmt::Debug {
-    (settings.edge.max_header_bytes, settings.route.max_request_body, settings.max_buffered)
+    (settings.edge.max_header_bytes, settings.routes[0].max_request_body, settings.max_buffered)
 }

@@ -29,6 +29,10 @@ pub enum Code {
     UpstreamHeaderTimeout,
     /// The latest failure was connect, write or pool time.
     UpstreamTimeout,
+    /// No route matches.
+    NoRoute,
+    /// Codex asked for a WebSocket, and the upstream has none: it is to fall back to POST.
+    UpgradeFailed,
     /// Buffers are full.
     Overloaded,
     /// This process is going away.
@@ -51,6 +55,8 @@ impl Code {
             Self::UpstreamRequestError => "upstream_request_error",
             Self::UpstreamHeaderTimeout => "upstream_header_timeout",
             Self::UpstreamTimeout => "upstream_timeout",
+            Self::NoRoute => "no_route",
+            Self::UpgradeFailed => "upgrade_failed",
             Self::Overloaded => "overloaded",
             Self::ShuttingDown => "shutting_down",
         }
@@ -68,7 +74,8 @@ impl Code {
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::UpstreamRequestError => StatusCode::BAD_GATEWAY,
+            Self::UpstreamRequestError | Self::NoRoute => StatusCode::BAD_GATEWAY,
+            Self::UpgradeFailed => StatusCode::UPGRADE_REQUIRED,
             Self::UpstreamHeaderTimeout | Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Overloaded | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -77,7 +84,9 @@ impl Code {
     /// The `type` of the error: whose turn it is to do something.
     pub fn kind(self) -> &'static str {
         match self {
-            Self::UpstreamRequestError | Self::UpstreamHeaderTimeout | Self::UpstreamTimeout => "upstream_error",
+            Self::UpstreamRequestError | Self::UpstreamHeaderTimeout | Self::UpstreamTimeout | Self::NoRoute => {
+                "upstream_error"
+            }
             Self::Overloaded | Self::ShuttingDown => "overloaded_error",
             Self::BadRequest
             | Self::HostNotAllowed
@@ -87,7 +96,8 @@ impl Code {
             | Self::PayloadTooLarge
             | Self::UriTooLong
             | Self::ExpectationFailed
-            | Self::HeadersTooLarge => "invalid_request_error",
+            | Self::HeadersTooLarge
+            | Self::UpgradeFailed => "invalid_request_error",
         }
     }
 }

@@ -1,9 +1,12 @@
-//! Bodies: the request's, kept so that it can be sent again, and the response's, watched while it passes.
+//! Bodies: the request's, kept so that it can be sent again or passed on as it comes, and the response's, watched while
+//! it passes.
 
+mod passing;
 mod quota;
 mod snapshot;
 mod watched;
 
+pub use passing::{ClientFault, Passing, Payload};
 pub use quota::{Full, Held, Quota};
-pub use snapshot::{CollectError, Limits, Replay, Snapshot};
+pub use snapshot::{Beginning, CollectError, Collected, Limits, Replay, Snapshot};
 pub use watched::{BrokenOff, End, Report, Watch, Watched};

@@ -1,20 +1,23 @@
 //! A request body that can be sent as often as needed.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::{Full, Held, Quota};
 use crate::time::LazyDeadline;
 
-/// A complete request body. Cloning it copies no byte, and two attempts can send it at the same time.
+/// A complete request body, its trailers included. Cloning it copies no byte, and two attempts can send it at the same
+/// time.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot(Option<Arc<Segments>>);
 
@@ -22,7 +25,36 @@ pub struct Snapshot(Option<Arc<Segments>>);
 struct Segments {
     list: Vec<Bytes>,
     length: u64,
+    trailers: Option<HeaderMap>,
     _held: Held,
+}
+
+/// What became of the attempt to keep a body.
+#[derive(Debug)]
+pub enum Collected {
+    /// All of it is kept.
+    Whole(Snapshot),
+    /// It is longer than the cap. What was read of it comes first, then what is left in the body.
+    Over(Beginning),
+}
+
+/// The first bytes of a body that was too long to be kept.
+#[derive(Debug, Default)]
+pub struct Beginning {
+    list: VecDeque<Bytes>,
+    _held: Option<Held>,
+}
+
+impl Beginning {
+    /// Whether nothing was read.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Takes the next piece.
+    pub(super) fn next(&mut self) -> Option<Bytes> {
+        self.list.pop_front()
+    }
 }
 
 /// What a body may cost until it is complete.
@@ -37,8 +69,6 @@ pub struct Limits {
 /// Why there is no snapshot.
 #[derive(Debug)]
 pub enum CollectError<E> {
-    /// The body is longer than the cap.
-    TooLarge,
     /// The quota of all bodies is used up.
     Full,
     /// The client sent nothing for so long.
@@ -58,31 +88,47 @@ impl<E> From<Full> for CollectError<E> {
 const COPY_BELOW: usize = 4096;
 
 impl Snapshot {
-    /// Reads a body to its end.
+    /// Reads a body to its end, or until it is longer than the cap. A body whose announced length is above the cap is
+    /// not read at all.
     ///
     /// Not cancel-safe: dropping the future drops what was read, which is what should happen when the client is gone.
-    pub async fn collect<B>(body: B, limits: Limits, quota: &Arc<Quota>) -> Result<Self, CollectError<B::Error>>
+    pub async fn collect<B>(
+        body: &mut B,
+        limits: Limits,
+        quota: &Arc<Quota>,
+    ) -> Result<Collected, CollectError<B::Error>>
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes> + Unpin,
     {
         if body.is_end_stream() {
-            return Ok(Self::default());
+            return Ok(Collected::Whole(Self::default()));
         }
         if body.size_hint().lower() > limits.max {
-            return Err(CollectError::TooLarge);
+            return Ok(Collected::Over(Beginning::default()));
         }
-        let mut body = pin!(body);
-        let mut parts = Parts { list: Vec::new(), tail: BytesMut::new(), length: 0, held: quota.hold() };
+        let mut body = Pin::new(body);
+        let mut parts =
+            Parts { list: Vec::new(), tail: BytesMut::new(), length: 0, trailers: None, held: quota.hold() };
         let mut clock = LazyDeadline::default();
         while let Some(frame) = next_frame(body.as_mut(), &mut clock, limits.progress).await? {
-            // Trailers end the body; they are not forwarded.
-            let Ok(chunk) = frame.into_data() else { break };
-            if parts.length + chunk.len() as u64 > limits.max {
-                return Err(CollectError::TooLarge);
+            match frame.into_data() {
+                Ok(chunk) if parts.length + chunk.len() as u64 > limits.max => {
+                    return Ok(Collected::Over(parts.over(chunk)));
+                }
+                Ok(chunk) => parts.add(chunk)?,
+                // Trailers end the body.
+                Err(frame) => {
+                    parts.trailers = frame.into_trailers().ok().filter(|trailers| !trailers.is_empty());
+                    break;
+                }
             }
-            parts.add(chunk)?;
         }
-        Ok(parts.finish())
+        Ok(Collected::Whole(parts.finish()))
+    }
+
+    /// The fields behind the body.
+    pub fn trailers(&self) -> Option<&HeaderMap> {
+        self.0.as_ref().and_then(|segments| segments.trailers.as_ref())
     }
 
     /// Its length in bytes.
@@ -106,7 +152,8 @@ impl Snapshot {
 
     /// The body of one more attempt.
     pub fn replay(&self) -> Replay {
-        Replay { segments: self.0.clone(), next: 0, left: self.len() }
+        let trailers = self.trailers().is_some();
+        Replay { segments: self.0.clone(), next: 0, left: self.len(), trailers }
     }
 }
 
@@ -134,6 +181,7 @@ struct Parts {
     list: Vec<Bytes>,
     tail: BytesMut,
     length: u64,
+    trailers: Option<HeaderMap>,
     held: Held,
 }
 
@@ -159,10 +207,17 @@ impl Parts {
 
     fn finish(mut self) -> Snapshot {
         self.flush_tail();
-        if self.length == 0 {
+        if self.length == 0 && self.trailers.is_none() {
             return Snapshot::default();
         }
-        Snapshot(Some(Arc::new(Segments { list: self.list, length: self.length, _held: self.held })))
+        let Self { list, length, trailers, held, .. } = self;
+        Snapshot(Some(Arc::new(Segments { list, length, trailers, _held: held })))
+    }
+
+    fn over(mut self, last: Bytes) -> Beginning {
+        self.flush_tail();
+        self.list.push(last);
+        Beginning { list: self.list.into(), _held: Some(self.held) }
     }
 }
 
@@ -172,6 +227,8 @@ pub struct Replay {
     segments: Option<Arc<Segments>>,
     next: usize,
     left: u64,
+    /// Trailers are still to come.
+    trailers: bool,
 }
 
 impl Body for Replay {
@@ -180,14 +237,17 @@ impl Body for Replay {
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let segment = self.segments.as_ref().and_then(|segments| segments.list.get(self.next)).cloned();
-        let Some(segment) = segment else { return Poll::Ready(None) };
+        let Some(segment) = segment else {
+            let trailers = std::mem::take(&mut self.trailers).then_some(self.segments.as_ref()).flatten();
+            return Poll::Ready(trailers.and_then(|s| s.trailers.clone()).map(|fields| Ok(Frame::trailers(fields))));
+        };
         self.next += 1;
         self.left -= segment.len() as u64;
         Poll::Ready(Some(Ok(Frame::data(segment))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left == 0
+        self.left == 0 && !self.trailers
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -204,7 +264,14 @@ mod tests {
 
     const LIMITS: Limits = Limits { max: 1 << 20, progress: Duration::from_secs(30) };
 
-    fn body_of(chunks: Vec<Vec<u8>>) -> impl Body<Data = Bytes, Error = Infallible> {
+    fn kept<E: std::fmt::Debug>(end: Result<Collected, CollectError<E>>) -> Snapshot {
+        match end {
+            Ok(Collected::Whole(snapshot)) => snapshot,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn body_of(chunks: Vec<Vec<u8>>) -> impl Body<Data = Bytes, Error = Infallible> + Unpin {
         StreamBody::new(tokio_stream_of(chunks.into_iter().map(|c| Ok(Frame::data(Bytes::from(c))))))
     }
 
@@ -228,7 +295,7 @@ mod tests {
             runtime.block_on(async {
                 let quota = Quota::new(1 << 20);
                 let whole = chunks.concat();
-                let snapshot = Snapshot::collect(body_of(chunks), LIMITS, &quota).await.unwrap();
+                let snapshot = kept(Snapshot::collect(&mut body_of(chunks), LIMITS, &quota).await);
                 prop_assert_eq!(quota.used(), whole.len());
                 let copy = snapshot.clone();
                 let (first, second) = tokio::join!(snapshot.replay().collect(), copy.replay().collect());
@@ -244,32 +311,54 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_declared_length_above_the_cap_is_refused_before_a_byte_is_read() {
+    async fn a_declared_length_above_the_cap_is_noticed_before_a_byte_is_read() {
         let limits = Limits { max: 4, ..LIMITS };
-        let end = Snapshot::collect(FullBody::new(Bytes::from_static(b"12345")), limits, &Quota::new(100)).await;
-        assert!(matches!(end, Err(CollectError::TooLarge)));
+        let end = Snapshot::collect(&mut FullBody::new(Bytes::from_static(b"12345")), limits, &Quota::new(100)).await;
+        assert!(matches!(end, Ok(Collected::Over(beginning)) if beginning.is_empty()));
     }
 
     #[tokio::test]
-    async fn an_undeclared_length_above_the_cap_is_refused_where_it_passes_it() {
+    async fn an_undeclared_length_above_the_cap_is_noticed_where_it_passes_it_and_nothing_is_lost() {
         let limits = Limits { max: 4, ..LIMITS };
         let quota = Quota::new(100);
-        let end = Snapshot::collect(body_of(vec![b"123".to_vec(), b"45".to_vec()]), limits, &quota).await;
-        assert!(matches!(end, Err(CollectError::TooLarge)));
+        let mut body = body_of(vec![b"123".to_vec(), b"45".to_vec(), b"6".to_vec()]);
+        let Ok(Collected::Over(mut beginning)) = Snapshot::collect(&mut body, limits, &quota).await else { panic!() };
+        let read: Vec<Bytes> = std::iter::from_fn(|| beginning.next()).collect();
+        assert_eq!(read.concat(), b"12345");
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "6");
+        drop(beginning);
         assert_eq!(quota.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn trailers_are_kept_and_sent_behind_every_replay() {
+        let fields = HeaderMap::from_iter([(http::header::ETAG, http::HeaderValue::from_static("x"))]);
+        let with = fields.clone();
+        for data in [Some(Bytes::from_static(b"12")), None] {
+            let frames = data.clone().map(Frame::data).into_iter().chain([Frame::trailers(with.clone())]);
+            let mut body = StreamBody::new(tokio_stream_of(frames.map(Ok::<_, Infallible>)));
+            let snapshot = kept(Snapshot::collect(&mut body, LIMITS, &Quota::new(100)).await);
+            for _ in 0..2 {
+                let replay = snapshot.replay();
+                assert!(!replay.is_end_stream());
+                let sent = replay.collect().await.unwrap();
+                assert_eq!(sent.trailers(), Some(&fields));
+                assert_eq!(sent.to_bytes(), data.clone().unwrap_or_default());
+            }
+        }
     }
 
     #[tokio::test]
     async fn a_full_quota_is_an_error_and_what_was_held_is_given_back() {
         let quota = Quota::new(4);
-        let end = Snapshot::collect(body_of(vec![b"123".to_vec(), b"45".to_vec()]), LIMITS, &quota).await;
+        let end = Snapshot::collect(&mut body_of(vec![b"123".to_vec(), b"45".to_vec()]), LIMITS, &quota).await;
         assert!(matches!(end, Err(CollectError::Full)));
         assert_eq!(quota.used(), 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn progress_restarts_the_clock_and_its_absence_ends_the_wait() {
-        let (mut sender, body) = Channel::<Bytes>::new(1);
+        let (mut sender, mut body) = Channel::<Bytes>::new(1);
         let quota = Quota::new(100);
         let start = Instant::now();
         let client = async move {
@@ -280,7 +369,7 @@ mod tests {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            end = Snapshot::collect(body, LIMITS, &quota) => assert!(matches!(end, Err(CollectError::Stalled(_)))),
+            end = Snapshot::collect(&mut body, LIMITS, &quota) => assert!(matches!(end, Err(CollectError::Stalled(_)))),
             () = client => {}
         }
         assert_eq!(start.elapsed().as_secs(), 90);

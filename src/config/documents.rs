@@ -85,9 +85,9 @@ mod tests {
         };
         let (as_is, all_set) = (read(false), read(true));
         assert_eq!(as_is.listen, all_set.listen);
-        assert_eq!(as_is.route.transport.idle, all_set.route.transport.idle);
-        assert_eq!(as_is.route.policy.backoff, all_set.route.policy.backoff);
-        assert_eq!(as_is.route.policy.whole_answer_deadline, all_set.route.policy.whole_answer_deadline);
+        assert_eq!(as_is.routes[0].transport.idle, all_set.routes[0].transport.idle);
+        assert_eq!(as_is.routes[0].policy.backoff, all_set.routes[0].policy.backoff);
+        assert_eq!(as_is.routes[0].policy.whole_answer_deadline, all_set.routes[0].policy.whole_answer_deadline);
         assert_eq!(as_is.max_buffered, all_set.max_buffered);
         assert_eq!(as_is.warnings, [""; 0]);
     }

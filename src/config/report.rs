@@ -7,7 +7,7 @@ use super::resolve::{Effective, Origin};
 use super::settings::Settings;
 use crate::race::{Backoff, Policy};
 use crate::time::Human;
-use crate::upstream::TransportSettings;
+use crate::upstream::Timeouts;
 
 /// Where somebody between us and the user stops waiting for headers.
 const PATIENCE: [(Duration, &str); 3] = [
@@ -22,8 +22,10 @@ const CODEX_IDLE: Duration = Duration::from_secs(300);
 /// Every variable as it is in force, then how long a client may wait, then what may not be meant.
 pub fn report(settings: &Settings) -> String {
     let mut lines = effective(&settings.effective);
-    lines.extend(waits(&settings.route.policy, &settings.route.transport));
-    if settings.route.stream_idle.is_none_or(|idle| idle >= CODEX_IDLE) {
+    for route in &settings.routes {
+        lines.extend(waits(&route.policy));
+    }
+    if settings.routes.iter().any(|route| route.stream_idle.is_none_or(|idle| idle >= CODEX_IDLE)) {
         lines.push(format!(
             "warning: Codex ends a stream after {} of silence; with STREAM_IDLE_TIMEOUT_SECONDS below that, it is told why",
             seconds(CODEX_IDLE)
@@ -73,18 +75,18 @@ fn effective(effective: &[Effective]) -> Vec<String> {
     lines
 }
 
-fn waits(policy: &Policy, transport: &TransportSettings) -> Vec<String> {
+fn waits(policy: &Policy) -> Vec<String> {
     let mut lines = vec!["How long a client can wait for the head of an answer".to_owned()];
-    let TransportSettings { pool_timeout, connect_timeout, write_timeout, .. } = transport;
+    let Timeouts { pool, connect, write } = policy.timeouts;
     lines.push(format!(
         "  At most {}. Each may wait {} for a free connection, {} for it to be made, {} while sending",
         attempts(policy.max_attempts),
-        seconds(*pool_timeout),
-        seconds(*connect_timeout),
-        seconds(*write_timeout),
+        seconds(pool),
+        seconds(connect),
+        seconds(write),
     ));
     lines.push("  makes no progress, and then for the header deadline.".to_owned());
-    let before = pool_timeout.saturating_add(*connect_timeout).saturating_add(*write_timeout);
+    let before = pool.saturating_add(connect).saturating_add(write);
     if policy.header_deadline == policy.whole_answer_deadline {
         lines.extend(wait("All requests", policy.header_deadline, before, policy));
     } else {
@@ -156,7 +158,7 @@ mod tests {
     const URL: (&str, &str) = ("UPSTREAM_BASE_URL", "https://api.example");
 
     fn words(vars: &[(&str, &str)]) -> String {
-        policy_in_words(&settings(&[&[URL], vars].concat()).unwrap().route.policy)
+        policy_in_words(&settings(&[&[URL], vars].concat()).unwrap().routes[0].policy)
     }
 
     fn text(vars: &[(&str, &str)]) -> String {

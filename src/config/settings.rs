@@ -17,13 +17,13 @@ use super::resolve::{Effective, Resolver, Taken};
 use super::{ReadFile, memory, raw};
 use crate::dialect;
 use crate::edge::EdgeSettings;
-use crate::headers::{ApiKey, WebPageRule};
+use crate::headers::{ApiKey, Forwarded, TrustedProxies, WebPageRule};
 use crate::race::{Backoff, BudgetSettings, Policy, Retry};
-use crate::routes::RouteSettings;
+use crate::routes::{AnswerSettings, Chunked, Lane, Lanes, Oversize, Prefix, RouteSettings};
 use crate::secret::Secret;
 use crate::size::ByteSize;
 use crate::telemetry::{LogFormat, LogSettings};
-use crate::upstream::{BaseUrl, TransportSettings};
+use crate::upstream::{BaseUrl, Http2, Timeouts, TransportSettings};
 
 /// Everything that configuration says.
 #[derive(Clone, Debug)]
@@ -36,8 +36,10 @@ pub struct Settings {
     pub log: LogSettings,
     /// Section 3.4: the client side.
     pub edge: EdgeSettings,
-    /// Sections 3.2, 3.3 and 3.8: the one route of this version.
-    pub route: RouteSettings,
+    /// Sections 3.2, 3.3, 3.6 and 3.8, for each route.
+    pub routes: Vec<RouteSettings>,
+    /// Section 3.8, where no route is known.
+    pub answers: AnswerSettings,
     /// `DNS_CACHE_SECONDS`: addresses are resolved again after this.
     pub dns_cache: Duration,
     /// `MAX_BUFFERED_BYTES`: all buffered bodies together.
@@ -110,12 +112,15 @@ impl Settings {
         let web = checks::web_in_force(r, &listen, &key, web);
 
         let settings = (|| {
+            let answers = AnswerSettings { dialect: dialect?, source: source?, timeline: timeline? };
             Ok::<_, super::resolve::Refused>(Self {
                 listen: listen?,
                 admin: admin?,
                 log: log?,
                 edge: edge?,
-                route: RouteSettings {
+                routes: vec![RouteSettings {
+                    name: None,
+                    prefix: Prefix::default(),
                     base: base?,
                     key: key?,
                     web: web?,
@@ -123,11 +128,15 @@ impl Settings {
                     policy: policy?,
                     budget: budget?,
                     stream_idle: stream_idle.map(|idle| Some(idle).filter(|idle| !idle.is_zero()))?,
+                    tunnel_idle: Some(Duration::from_secs(3600)),
+                    hedge_budget_percent: 10,
+                    lanes: Lanes::always(Lane::Race),
+                    oversize: Oversize::Reject,
+                    chunked: Chunked::Buffer,
                     max_request_body: max_request_body?,
-                    dialect: dialect?,
-                    source: source?,
-                    timeline: timeline?,
-                },
+                    answers: answers.clone(),
+                }],
+                answers,
                 dns_cache: dns_cache?,
                 max_buffered: max_buffered?,
                 shutdown_timeout: shutdown_timeout?,
@@ -182,6 +191,9 @@ fn edge(r: &mut Resolver) -> Taken<EdgeSettings> {
         max_connections: max_connections?,
         max_header_bytes: max_header_bytes?,
         health_path: health_path?,
+        tls: None,
+        trusted_proxies: TrustedProxies::default(),
+        forwarded: Forwarded::Keep,
     })
 }
 
@@ -219,19 +231,15 @@ fn web(r: &mut Resolver) -> Taken<WebPageRule> {
 }
 
 fn transport(r: &mut Resolver, read: ReadFile) -> Taken<TransportSettings> {
-    let connect_timeout = r.duration(var::CONNECT_TIMEOUT_SECONDS);
-    let write_timeout = r.duration(var::WRITE_TIMEOUT_SECONDS);
-    let pool_timeout = r.duration(var::POOL_TIMEOUT_SECONDS);
     let max_connections = r.count(var::UPSTREAM_MAX_CONNECTIONS, 1..=MAX_CONNECTIONS);
     let idle = r.duration(var::UPSTREAM_IDLE_SECONDS);
     let extra_roots = r.optional(var::UPSTREAM_CA_FILE, |path| roots(path, read));
     Ok(TransportSettings {
-        connect_timeout: connect_timeout?,
-        write_timeout: write_timeout?,
-        pool_timeout: pool_timeout?,
+        http2: Http2::Off,
         max_connections: max_connections?,
         idle: idle?,
         extra_roots: Arc::new(extra_roots?.unwrap_or_default()),
+        proxy: None,
     })
 }
 
@@ -264,13 +272,24 @@ fn policy(r: &mut Resolver) -> Taken<Policy> {
     let backoff = backoff(r);
     let choices = [("all", Retry::All), ("safe", Retry::Safe)];
     let retry = r.take(var::RETRY, |text| parse::choice(text, &choices));
+    let timeouts = timeouts(r);
     Ok(Policy {
         header_deadline: header_deadline?,
         whole_answer_deadline: whole_answer_deadline?,
         max_attempts: max_attempts?,
         backoff: backoff?,
         retry: retry?,
+        retry_statuses: Vec::new(),
+        hedge_after: None,
+        timeouts: timeouts?,
     })
+}
+
+fn timeouts(r: &mut Resolver) -> Taken<Timeouts> {
+    let connect = r.duration(var::CONNECT_TIMEOUT_SECONDS);
+    let write = r.duration(var::WRITE_TIMEOUT_SECONDS);
+    let pool = r.duration(var::POOL_TIMEOUT_SECONDS);
+    Ok(Timeouts { pool: pool?, connect: connect?, write: write? })
 }
 
 /// Both set and the maximum smaller than the first pause: a contradiction. Otherwise what is set moves the default.

@@ -55,7 +55,7 @@ where
     if let Some(answer) = &refused {
         tracing::info!(client = %peer, status = answer.code.status().as_u16(), outcome = answer.code.as_str(), "request refused");
     }
-    let last_words = refused.map(|answer| respond::bytes(&answer, edge.fallback_settings()));
+    let last_words = refused.map(|answer| respond::bytes(&answer, &edge.answers));
     io.close(&last_words.unwrap_or_default()).await;
 }
 

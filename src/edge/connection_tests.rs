@@ -5,20 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Edge, EdgeSettings, serve};
-use crate::answer::Source;
 use crate::body::Quota;
-use crate::dialect;
-use crate::race::{Backoff, BudgetSettings, Policy, Retry, RetryBudget};
-use crate::routes::{Route, RouteSettings, Routes};
+use crate::headers::{Forwarded, TrustedProxies};
+use crate::race::RetryBudget;
+use crate::routes::{AnswerSettings, Route, RouteSettings, Routes};
 use crate::shutdown::{Shutdown, Tasks};
 use crate::size::ByteSize;
-use crate::upstream::{BaseUrl, Pool, TransportSettings};
+use crate::upstream::Pool;
 
 const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,38 +24,11 @@ const IDLE: Duration = Duration::from_secs(75);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 fn edge() -> (Arc<Edge>, UnboundedReceiver<DuplexStream>) {
-    let transport = TransportSettings {
-        connect_timeout: Duration::from_secs(10),
-        write_timeout: Duration::from_secs(30),
-        pool_timeout: Duration::from_secs(10),
-        max_connections: 10,
-        idle: Duration::from_secs(60),
-        extra_roots: Arc::default(),
-    };
-    let (pool, upstream) = Pool::in_memory(transport.clone(), Duration::ZERO);
-    let budget = BudgetSettings { percent: 100, min: 10 };
-    let settings = RouteSettings {
-        base: BaseUrl::parse("http://upstream.test").unwrap(),
-        key: None,
-        web: None,
-        transport,
-        policy: Policy {
-            header_deadline: Duration::from_secs(300),
-            whole_answer_deadline: Duration::from_secs(300),
-            max_attempts: 1,
-            backoff: Backoff { first: Duration::ZERO, max: Duration::ZERO },
-            retry: Retry::All,
-        },
-        budget,
-        stream_idle: None,
-        max_request_body: ByteSize::new(1 << 20),
-        dialect: dialect::Settings { auto: true, codex_final_status: None },
-        source: Source {
-            name: HeaderName::from_static("x-forebay-source"),
-            value: HeaderValue::from_static("forebay"),
-        },
-        timeline: false,
-    };
+    let mut settings = RouteSettings::for_tests(1, 10);
+    settings.policy.header_deadline = Duration::from_secs(300);
+    settings.policy.whole_answer_deadline = Duration::from_secs(300);
+    let (pool, upstream) = Pool::in_memory(settings.transport.clone(), Duration::ZERO);
+    let budget = RetryBudget::new(settings.budget);
     let settings_of_the_edge = EdgeSettings {
         header_timeout: HEADER_TIMEOUT,
         body_timeout: Duration::from_secs(30),
@@ -66,10 +37,14 @@ fn edge() -> (Arc<Edge>, UnboundedReceiver<DuplexStream>) {
         max_connections: 10,
         max_header_bytes: ByteSize::new(128 << 10),
         health_path: Some("/healthz".to_owned()),
+        tls: None,
+        trusted_proxies: TrustedProxies::default(),
+        forwarded: Forwarded::Keep,
     };
     let edge = Edge {
         settings: settings_of_the_edge,
-        routes: Routes::single(Route { settings, pool, budget: RetryBudget::new(budget) }),
+        routes: Routes::new([Route { settings, pool, budget }]),
+        answers: AnswerSettings::for_tests(),
         quota: Quota::new(1 << 30),
         shutdown: Shutdown::default(),
     };

@@ -13,12 +13,12 @@ use http::{Method, Request, Response, Uri, request};
 use hyper::body::Incoming;
 
 use super::outgoing::OutBody;
-use super::respond::{Door, body_failure, race_failure};
+use super::respond::{Door, body_failure, race_failure, too_large};
 use super::summary::Summary;
 use super::turn::Turn;
 use super::{Edge, guard, quotes};
 use crate::answer::{Answer, Code};
-use crate::body::{Limits, Snapshot};
+use crate::body::{Collected, Limits, Payload, Snapshot};
 use crate::dialect::Dialect;
 use crate::headers::hop;
 use crate::race::{self, Committed, Course, Expectation, RaceEnd, Timeline, expectation};
@@ -38,8 +38,9 @@ pub(super) async fn exchange(
     let path = parts.uri.path();
     let mut summary = Summary::new(peer, parts.method.clone(), path.to_owned());
     let route = edge.routes.find(path);
-    let dialect = Dialect::recognise(route.settings.dialect, &parts.headers, path);
-    let door = Door { turn, settings: &route.settings, dialect, shutdown: &edge.shutdown };
+    let (answers, stream_idle) = route.map_or((&edge.answers, None), |r| (&r.settings.answers, r.settings.stream_idle));
+    let dialect = Dialect::recognise(answers.dialect, &parts.headers, path);
+    let door = Door { turn, answers, stream_idle, dialect, shutdown: &edge.shutdown };
     let quotes = turn.with_quotes(std::mem::take);
     match unless_cut(edge, story(edge, route, parts, body, &quotes, &mut summary.timeline)).await {
         Some(Ok(Reply::Health)) => door.health(summary),
@@ -67,20 +68,22 @@ enum Reply {
 
 async fn story(
     edge: &Edge,
-    route: &Route,
+    route: Option<&Arc<Route>>,
     parts: request::Parts,
-    body: Incoming,
+    mut body: Incoming,
     quotes: &[u32],
     timeline: &mut Timeline,
 ) -> Result<Reply, Answer> {
-    let settings = &route.settings;
     let target = guard::check(&parts)?;
     if edge.is_health_check(&parts.method, target.path()) {
         return Ok(Reply::Health);
     }
+    let route = route.ok_or_else(|| Answer::new(Code::NoRoute, "No route matches this path."))?;
+    let settings = &route.settings;
     may_pass(route, &parts.headers, &target)?;
     let limits = Limits { max: settings.max_request_body.get(), progress: edge.settings.body_timeout };
-    let body = Snapshot::collect(body, limits, &edge.quota).await.map_err(|error| body_failure(&error, settings))?;
+    let collected = Snapshot::collect(&mut body, limits, &edge.quota).await.map_err(|error| body_failure(&error))?;
+    let Collected::Whole(body) = collected else { return Err(too_large(settings.max_request_body)) };
     let expectation = header_expectation(route, &parts, &target, &body).await;
     let outbound = outbound(settings, parts, &target, quotes, body)?;
     let course = Course { pool: &route.pool, policy: &settings.policy, budget: &route.budget };
@@ -144,7 +147,7 @@ pub fn outbound(
 ) -> Result<Outbound, Answer> {
     let request::Parts { method, mut headers, .. } = parts;
     let was_framed = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
-    hop::strip_request(&mut headers, &settings.source.name);
+    hop::strip_request(&mut headers, &settings.answers.source.name);
     headers.insert(HOST, settings.base.host().clone());
     if was_framed {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
@@ -154,7 +157,7 @@ pub fn outbound(
     }
     let target = upstream_target(&settings.base, target)?;
     let quotes = quotes::in_target(quotes, target.path_and_query().map_or("", PathAndQuery::as_str));
-    Ok(Outbound { method, target, quotes, headers, body })
+    Ok(Outbound { method, target, quotes, headers, body: Payload::Kept(body), is_upgrade: false })
 }
 
 /// The client's path and query behind the base path, byte for byte.

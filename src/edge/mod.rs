@@ -27,10 +27,10 @@ pub use exchange::outbound;
 pub use framing::{BodyScanner, Framing, HeadScanner};
 pub use guard::check as guard;
 pub use listen::accept_loop;
-pub use settings::EdgeSettings;
+pub use settings::{EdgeSettings, TlsFiles};
 
 use crate::body::Quota;
-use crate::routes::{RouteSettings, Routes};
+use crate::routes::{AnswerSettings, Routes};
 use crate::shutdown::{Shutdown, Tasks};
 
 /// What all client connections share.
@@ -40,17 +40,12 @@ pub struct Edge {
     pub settings: EdgeSettings,
     /// Where requests go.
     pub routes: Routes,
+    /// How to answer what never became a request, or has no route.
+    pub answers: AnswerSettings,
     /// What buffered bodies are taken from.
     pub quota: Arc<Quota>,
     /// When to stop.
     pub shutdown: Shutdown,
-}
-
-impl Edge {
-    /// How to answer what never became a request, and so has no route.
-    fn fallback_settings(&self) -> &RouteSettings {
-        &self.routes.fallback().settings
-    }
 }
 
 /// Serves clients until the process drains. The connections run on as `tasks`.

@@ -1,6 +1,7 @@
 //! The one door: every answer leaves through here, the upstream's and forebay's own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONNECTION, HeaderValue, RETRY_AFTER};
@@ -15,8 +16,9 @@ use crate::body::{CollectError, Watch, Watched};
 use crate::dialect::{self, Dialect};
 use crate::headers::{hop, media};
 use crate::race::{Committed, Failed, Why};
-use crate::routes::RouteSettings;
+use crate::routes::AnswerSettings;
 use crate::shutdown::Shutdown;
+use crate::size::ByteSize;
 use crate::time::Human;
 use crate::upstream::{Breach, ConnectStage, Failure};
 
@@ -27,7 +29,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Clone, Copy)]
 pub(super) struct Door<'a> {
     pub(super) turn: &'a Arc<Turn>,
-    pub(super) settings: &'a RouteSettings,
+    pub(super) answers: &'a AnswerSettings,
+    pub(super) stream_idle: Option<Duration>,
     pub(super) dialect: Dialect,
     pub(super) shutdown: &'a Shutdown,
 }
@@ -35,7 +38,7 @@ pub(super) struct Door<'a> {
 impl Door<'_> {
     /// An error of forebay's own, in the client's dialect.
     pub(super) fn answer(&self, answer: &Answer, mut summary: Summary) -> Response<OutBody> {
-        let mut response = word(answer, self.dialect, self.settings.dialect, &self.settings.source);
+        let mut response = word(answer, self.dialect, self.answers.dialect, &self.answers.source);
         summary.own(response.status(), answer.code);
         self.stamp(&mut response, &summary);
         response.map(|body| OutBody::own(body, summary, self.turn))
@@ -43,7 +46,7 @@ impl Door<'_> {
 
     /// `HEALTH_PATH`.
     pub(super) fn health(&self, mut summary: Summary) -> Response<OutBody> {
-        let mut response = answer::healthy(&self.settings.source);
+        let mut response = answer::healthy(&self.answers.source);
         summary.health(response.status());
         self.stamp(&mut response, &summary);
         response.map(|body| OutBody::own(body, summary, self.turn))
@@ -53,11 +56,11 @@ impl Door<'_> {
     pub(super) fn relay(&self, committed: Committed, mut summary: Summary) -> Response<OutBody> {
         let head = committed.head;
         let mut response = Response::from_parts(head.parts, head.body);
-        hop::strip_response(response.headers_mut(), &self.settings.source.name);
+        hop::strip_response(response.headers_mut(), &self.answers.source.name);
         let events = media::is_open_event_stream(response.headers()).then_some(self.dialect);
         summary.relayed(response.status(), response.headers().get(REQUEST_ID));
         self.stamp(&mut response, &summary);
-        let watch = Watch { idle: self.settings.stream_idle, events, shutdown: self.shutdown.clone() };
+        let watch = Watch { idle: self.stream_idle, events, shutdown: self.shutdown.clone() };
         response.map(|body| OutBody::relayed(Watched::new(body, watch, summary), self.turn))
     }
 
@@ -67,7 +70,7 @@ impl Door<'_> {
         *response.version_mut() = Version::HTTP_11;
         let headers = response.headers_mut();
         headers.insert(hop::ATTEMPTS, HeaderValue::from(summary.timeline.attempts()));
-        if self.settings.timeline && summary.timeline.attempts() > 0 {
+        if self.answers.timeline && summary.timeline.attempts() > 0 {
             // Digits, dots, commas, labels of ours: always a valid value.
             if let Ok(timeline) = HeaderValue::try_from(summary.timeline.to_string()) {
                 headers.insert(hop::TIMELINE, timeline);
@@ -115,7 +118,7 @@ pub(super) fn refusal(refusal: Refusal) -> Answer {
 }
 
 /// An answer as bytes, where hyper has no part in it.
-pub(super) fn bytes(answer: &Answer, settings: &RouteSettings) -> Bytes {
+pub(super) fn bytes(answer: &Answer, settings: &AnswerSettings) -> Bytes {
     let mut response = word(answer, Dialect::Plain, settings.dialect, &settings.source);
     response.headers_mut().insert(hop::ATTEMPTS, HeaderValue::from_static("0"));
     let (parts, body) = response.into_parts();
@@ -132,14 +135,15 @@ pub(super) fn bytes(answer: &Answer, settings: &RouteSettings) -> Bytes {
     bytes.freeze()
 }
 
+/// What to say to a body above the cap.
+pub(super) fn too_large(cap: ByteSize) -> Answer {
+    let message = format!("The request body is larger than {cap}. Raise MAX_REQUEST_BODY_BYTES, or send less.");
+    Answer::new(Code::PayloadTooLarge, message).closing()
+}
+
 /// What to say when the request body did not become a snapshot.
-pub(super) fn body_failure<E>(error: &CollectError<E>, settings: &RouteSettings) -> Answer {
+pub(super) fn body_failure<E>(error: &CollectError<E>) -> Answer {
     match error {
-        CollectError::TooLarge => {
-            let cap = settings.max_request_body;
-            let message = format!("The request body is larger than {cap}. Raise MAX_REQUEST_BODY_BYTES, or send less.");
-            Answer::new(Code::PayloadTooLarge, message)
-        }
         CollectError::Full => {
             let message = "The request bodies that are buffered now fill MAX_BUFFERED_BYTES. Try again in a moment.";
             Answer::new(Code::Overloaded, message).retry_after(1)

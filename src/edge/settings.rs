@@ -1,7 +1,9 @@
 //! What the edge is told by configuration.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::headers::{Forwarded, TrustedProxies};
 use crate::size::ByteSize;
 
 /// Section 3.4: what a client may do, and for how long it may do nothing.
@@ -21,4 +23,19 @@ pub struct EdgeSettings {
     pub max_header_bytes: ByteSize,
     /// `HEALTH_PATH`; none = not answered on the proxy listener.
     pub health_path: Option<String>,
+    /// `TLS_CERT_FILE`, `TLS_KEY_FILE`; none = plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// `TRUSTED_PROXIES`.
+    pub trusted_proxies: TrustedProxies,
+    /// `FORWARDED_HEADERS` on the race and stream lanes.
+    pub forwarded: Forwarded,
+}
+
+/// Where the certificate of the listener is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The chain, PEM.
+    pub cert: PathBuf,
+    /// The key, PEM.
+    pub key: PathBuf,
 }

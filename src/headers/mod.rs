@@ -3,9 +3,11 @@
 //! Fields are stripped or set in this room only.
 
 pub mod credentials;
+pub mod forwarded;
 pub mod hop;
 pub mod media;
 pub mod web;
 
 pub use credentials::ApiKey;
+pub use forwarded::{Arrival, Forwarded, TrustedProxies};
 pub use web::WebPageRule;

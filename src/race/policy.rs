@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use http::Method;
+use http::{Method, StatusCode};
+
+use crate::upstream::Timeouts;
 
 /// The policy of a route's races. Pure data.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +19,13 @@ pub struct Policy {
     pub backoff: Backoff,
     /// `RETRY`.
     pub retry: Retry,
+    /// `RETRY_STATUSES`: a head with one of these is a failed attempt while attempts are left.
+    pub retry_statuses: Vec<StatusCode>,
+    /// `HEDGE_AFTER_SECONDS`: when the next attempt starts beside one that is in flight, from its request being written;
+    /// none = never.
+    pub hedge_after: Option<Duration>,
+    /// `CONNECT_TIMEOUT_SECONDS`, `WRITE_TIMEOUT_SECONDS`, `POOL_TIMEOUT_SECONDS`.
+    pub timeouts: Timeouts,
 }
 
 /// The pause before a further attempt: `first`, doubled each time up to `max`, with jitter of ±20 %.
@@ -69,18 +78,29 @@ impl Policy {
 }
 
 #[cfg(test)]
+impl Policy {
+    /// The defaults of the contract, without pauses.
+    pub(crate) fn for_tests(max_attempts: u32) -> Self {
+        Self {
+            header_deadline: Duration::from_secs(30),
+            whole_answer_deadline: Duration::from_secs(290),
+            max_attempts,
+            backoff: Backoff { first: Duration::ZERO, max: Duration::ZERO },
+            retry: Retry::All,
+            retry_statuses: Vec::new(),
+            hedge_after: None,
+            timeouts: Timeouts::for_tests(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn safe_repeats_idempotent_methods_and_keyed_requests() {
-        let policy = Policy {
-            header_deadline: Duration::from_secs(30),
-            whole_answer_deadline: Duration::from_secs(290),
-            max_attempts: 2,
-            backoff: Backoff { first: Duration::ZERO, max: Duration::ZERO },
-            retry: Retry::Safe,
-        };
+        let policy = Policy { retry: Retry::Safe, ..Policy::for_tests(2) };
         for method in ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"] {
             assert!(policy.may_repeat(&method.parse().unwrap(), false), "{method}");
         }

@@ -14,7 +14,7 @@ use super::timeline::Timeline;
 use super::{Expectation, Policy, RetryBudget};
 use crate::ids::AttemptNo;
 use crate::time::{LazyDeadline, Offset};
-use crate::upstream::{Failure, Head, Outbound, Phase, Pool, Progress, attempt};
+use crate::upstream::{Failure, Head, Outbound, Phase, Pool, Progress, Timeouts, attempt};
 
 /// Where a race is run, and by which rules.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +71,7 @@ pub async fn run(
     let mut plan = Plan::new(limits, policy.backoff.pauses());
     let start = Instant::now();
     let elapsed = || Offset::new(start.elapsed());
-    let mut field = Field { runners: Vec::with_capacity(1), start, write_limit: pool.settings().write_timeout };
+    let mut field = Field { runners: Vec::with_capacity(1), start, write_limit: policy.timeouts.write };
     let mut timer = LazyDeadline::default();
     let waiting = budget.wait();
     // Held while a further attempt is under way.
@@ -83,7 +83,7 @@ pub async fn run(
         let input = match step {
             Step::Launch { no, fresh } => {
                 timeline.started(no);
-                field.runners.push(Runner::start(no, pool, outbound, fresh));
+                field.runners.push(Runner::start(no, pool, outbound, fresh, policy.timeouts));
                 Input::Time
             }
             Step::Ask => {
@@ -143,11 +143,12 @@ struct Runner<'a> {
 }
 
 impl<'a> Runner<'a> {
-    fn start(no: AttemptNo, pool: &'a Arc<Pool>, outbound: &'a Outbound, fresh: bool) -> Self {
+    fn start(no: AttemptNo, pool: &'a Arc<Pool>, outbound: &'a Outbound, fresh: bool, timeouts: Timeouts) -> Self {
         let progress = Arc::new(Progress::default());
         let watched = Arc::clone(&progress);
         let span = tracing::debug_span!("attempt", %no, fresh);
-        let attempt = Box::pin(async move { attempt(pool, outbound, fresh, &watched).await }.instrument(span));
+        let attempt =
+            Box::pin(async move { attempt(pool, outbound, fresh, timeouts, &watched).await }.instrument(span));
         Self { no, progress, attempt, is_known_written: false }
     }
 }

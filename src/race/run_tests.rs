@@ -10,8 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep};
 
-use super::{Backoff, BudgetSettings, Course, Expectation, Policy, RaceEnd, Retry, RetryBudget, Timeline, run};
-use crate::body::{Limits, Quota, Snapshot};
+use super::{BudgetSettings, Course, Expectation, Policy, RaceEnd, RetryBudget, Timeline, run};
+use crate::body::{Collected, Limits, Payload, Quota, Snapshot};
 use crate::upstream::{Failure, Outbound, Pool, TransportSettings};
 
 /// More than the streams between us hold.
@@ -26,32 +26,20 @@ struct Track {
 }
 
 fn track(max_attempts: u32) -> Track {
-    let transport = TransportSettings {
-        connect_timeout: Duration::from_secs(10),
-        write_timeout: Duration::from_secs(30),
-        pool_timeout: Duration::from_secs(10),
-        max_connections: 2,
-        idle: Duration::from_secs(60),
-        extra_roots: Arc::default(),
-    };
-    let (pool, upstream) = Pool::in_memory(transport, Duration::ZERO);
-    let policy = Policy {
-        header_deadline: Duration::from_secs(30),
-        whole_answer_deadline: Duration::from_secs(290),
-        max_attempts,
-        backoff: Backoff { first: Duration::ZERO, max: Duration::ZERO },
-        retry: Retry::All,
-    };
+    let (pool, upstream) = Pool::in_memory(TransportSettings::for_tests(2), Duration::ZERO);
+    let policy = Policy::for_tests(max_attempts);
     Track { pool, policy, budget: RetryBudget::new(BudgetSettings { percent: 100, min: 10 }), upstream }
 }
 
 async fn outbound(body: &'static [u8]) -> Outbound {
     let limits = Limits { max: 1 << 30, progress: Duration::from_secs(1) };
-    let body = Snapshot::collect(Full::new(Bytes::from_static(body)), limits, &Quota::new(1 << 30)).await.unwrap();
+    let collected = Snapshot::collect(&mut Full::new(Bytes::from_static(body)), limits, &Quota::new(1 << 30)).await;
+    let Ok(Collected::Whole(body)) = collected else { panic!("{collected:?}") };
     let mut headers = HeaderMap::new();
     headers.insert("host", HeaderValue::from_static("upstream"));
     headers.insert("content-length", HeaderValue::from(body.len()));
-    Outbound { method: Method::POST, target: Uri::from_static("/x"), quotes: Vec::new(), headers, body }
+    let (target, body) = (Uri::from_static("/x"), Payload::Kept(body));
+    Outbound { method: Method::POST, target, quotes: Vec::new(), headers, body, is_upgrade: false }
 }
 
 /// Reads until a request of this length of body is complete.

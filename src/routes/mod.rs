@@ -1,9 +1,11 @@
-//! A route: an upstream, the policy of its races, and what its answers look like.
+//! A route: a path prefix, an upstream, the policy of its races, its lanes, and what its answers look like.
 
+mod lanes;
 mod matching;
 mod route;
 mod settings;
 
-pub use matching::Routes;
+pub use lanes::{Chunked, Lane, Lanes, Oversize};
+pub use matching::{Prefix, Routes};
 pub use route::Route;
-pub use settings::RouteSettings;
+pub use settings::{AnswerSettings, RouteSettings};

@@ -12,11 +12,12 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::Timeouts;
 use super::failure::{Breach, Failure};
 use super::pool::{Lease, Pool};
 use super::sending::SendBody;
 use super::wire::Gauge;
-use crate::body::Snapshot;
+use crate::body::Payload;
 
 /// A request as the upstream is to see it. Every attempt sends the same one.
 #[derive(Clone, Debug)]
@@ -29,8 +30,10 @@ pub struct Outbound {
     pub quotes: Vec<usize>,
     /// End-to-end fields, `Host` among them.
     pub headers: HeaderMap,
-    /// The whole body.
-    pub body: Snapshot,
+    /// The body.
+    pub body: Payload,
+    /// The request asks for another protocol: it needs an HTTP/1.1 connection of its own, and a `101` is an answer.
+    pub is_upgrade: bool,
 }
 
 /// A complete response head and the body behind it.
@@ -78,10 +81,16 @@ impl Progress {
 
 /// Obtains a response head, or says why there is none.
 ///
-/// Limits the wait for a connection and the connect; the clocks for writing and for the head are the caller's, with
+/// Limits the wait for a connection and the connect by `timeouts`; the clocks for writing and for the head are the caller's, with
 /// the help of `progress`. Dropping the future ends the attempt at once: its connection is closed.
-pub async fn attempt(pool: &Arc<Pool>, outbound: &Outbound, fresh: bool, progress: &Progress) -> Result<Head, Failure> {
-    let mut lease = pool.checkout(fresh).await?;
+pub async fn attempt(
+    pool: &Arc<Pool>,
+    outbound: &Outbound,
+    fresh: bool,
+    timeouts: Timeouts,
+    progress: &Progress,
+) -> Result<Head, Failure> {
+    let mut lease = pool.checkout(fresh, timeouts).await?;
     let gauge = Arc::clone(&lease.connection.gauge);
     gauge.begin(outbound.quotes_in_request());
     // Set once: an attempt has one connection.
@@ -150,7 +159,7 @@ impl Outbound {
     }
 
     fn request(&self, gauge: &Arc<Gauge>) -> Request<SendBody> {
-        let mut request = Request::new(SendBody::new(self.body.replay(), gauge));
+        let mut request = Request::new(SendBody::new(&self.body, gauge));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.target.clone();
         request.headers_mut().clone_from(&self.headers);

@@ -29,7 +29,6 @@ pub(super) enum Connector {
     Network {
         https: HttpsConnector<HttpConnector<Resolver>>,
         target: Uri,
-        timeout: Duration,
     },
     /// Tests drive the engine over streams in memory, where time can stand still.
     #[cfg(test)]
@@ -50,8 +49,6 @@ impl Connector {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(KEEPALIVE));
-        // Divided by the number of addresses, so that one dead address leaves time for the next.
-        tcp.set_connect_timeout(Some(settings.connect_timeout));
         let roots = if origin.is_https() { trusted_roots(settings) } else { RootCertStore::empty() };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
@@ -60,18 +57,18 @@ impl Connector {
             .with_no_client_auth();
         let https =
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
-        Ok(Self::Network { https, target: origin.uri(), timeout: settings.connect_timeout })
+        Ok(Self::Network { https, target: origin.uri() })
     }
 
-    /// Opens a connection. Dropping the future gives the connect up.
-    pub(super) async fn connect(&self) -> Result<Stream, Failure> {
+    /// Opens a connection, within `timeout`. Dropping the future gives the connect up.
+    pub(super) async fn connect(&self, timeout: Duration) -> Result<Stream, Failure> {
         match self {
-            Self::Network { https, target, timeout } => {
+            Self::Network { https, target } => {
                 let connect = https.clone().call(target.clone());
-                match tokio::time::timeout(*timeout, connect).await {
+                match tokio::time::timeout(timeout, connect).await {
                     Ok(Ok(stream)) => Ok(Stream::from(stream)),
-                    Ok(Err(error)) => Err(classify(error, *timeout)),
-                    Err(_) => Err(Failure::ConnectTimeout(*timeout)),
+                    Ok(Err(error)) => Err(classify(error, timeout)),
+                    Err(_) => Err(Failure::ConnectTimeout(timeout)),
                 }
             }
             #[cfg(test)]

@@ -8,6 +8,7 @@ mod failure;
 mod pool;
 #[cfg(test)]
 mod pool_tests;
+mod proxy;
 mod resolve;
 mod sending;
 mod settings;
@@ -17,5 +18,6 @@ pub use address::{BaseUrl, BaseUrlError, Origin, has_dot_segment};
 pub use attempt::{Head, Outbound, Phase, Progress, ResponseBody, attempt};
 pub use failure::{Breach, ConnectStage, Failure, Trace};
 pub use pool::Pool;
+pub use proxy::{Credentials, OutboundProxy, ProxyKind};
 pub use resolve::Resolver;
-pub use settings::TransportSettings;
+pub use settings::{Http2, Timeouts, TransportSettings};

@@ -16,12 +16,14 @@ use super::connect::Connector;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::resolve::Resolver;
-use super::{Origin, TransportSettings};
+use super::{Origin, Timeouts, TransportSettings};
 use crate::shutdown::{Shutdown, Tasks};
 
 /// How old a connection may become before it is not used again: long enough to cost nothing, short enough to follow a
 /// load balancer or a name that points elsewhere. Each connection gets up to a fifth more or less.
 const MAX_AGE: Duration = Duration::from_secs(600);
+/// How long hyper may take to see the end of an exchange that was orderly, before its connection is given up.
+const HAND_OVER: Duration = Duration::from_secs(10);
 
 /// The connections to one origin, shared by every exchange that goes there.
 pub struct Pool {
@@ -55,6 +57,7 @@ struct Waiter {
     fresh: bool,
     /// A connect was started for it.
     connecting: bool,
+    connect_timeout: Duration,
     answer: oneshot::Sender<Result<Connection, Failure>>,
 }
 
@@ -115,13 +118,13 @@ impl Pool {
 
     /// A connection for one exchange: an idle one, unless it has to be `fresh`, or a new one.
     ///
-    /// Waits up to `POOL_TIMEOUT_SECONDS` for room and `CONNECT_TIMEOUT_SECONDS` for a connect. Cancel-safe: a connect
+    /// Waits up to `timeouts.pool` for room and `timeouts.connect` for a connect. Cancel-safe: a connect
     /// that was started for a caller who left goes on, and serves the next one.
-    pub(super) async fn checkout(self: &Arc<Self>, fresh: bool) -> Result<Lease, Failure> {
+    pub(super) async fn checkout(self: &Arc<Self>, fresh: bool, timeouts: Timeouts) -> Result<Lease, Failure> {
         let idle = if fresh { None } else { self.take_idle() };
         let connection = match idle {
             Some(connection) => connection,
-            None => self.wait(fresh).await?,
+            None => self.wait(fresh, timeouts).await?,
         };
         Ok(Lease { connection, pool: Arc::clone(self) })
     }
@@ -154,16 +157,16 @@ impl Pool {
             || connection.gauge.total_read() != idle.read
     }
 
-    async fn wait(self: &Arc<Self>, fresh: bool) -> Result<Connection, Failure> {
-        let (mut waiting, mut answer) = self.enqueue(fresh);
-        let patience = tokio::time::sleep(self.settings.pool_timeout);
+    async fn wait(self: &Arc<Self>, fresh: bool, timeouts: Timeouts) -> Result<Connection, Failure> {
+        let (mut waiting, mut answer) = self.enqueue(fresh, timeouts.connect);
+        let patience = tokio::time::sleep(timeouts.pool);
         let result = tokio::select! {
             biased;
             result = &mut answer => result,
             () = patience => {
                 if self.is_connecting(waiting.id) {
                     // There was room in time; the connect has a clock of its own, and this one is for the unforeseen.
-                    let connect = self.settings.connect_timeout + self.settings.pool_timeout;
+                    let connect = timeouts.connect + timeouts.pool;
                     match tokio::time::timeout(connect, &mut answer).await {
                         Ok(result) => result,
                         Err(_) => return Err(Failure::ConnectTimeout(connect)),
@@ -172,26 +175,30 @@ impl Pool {
                     // It may have been served in this very moment.
                     match answer.try_recv() {
                         Ok(result) => Ok(result),
-                        Err(_) => return Err(Failure::PoolTimeout(self.settings.pool_timeout)),
+                        Err(_) => return Err(Failure::PoolTimeout(timeouts.pool)),
                     }
                 }
             }
         };
         waiting.is_served = true;
         // The sender is only dropped together with the pool.
-        result.unwrap_or(Err(Failure::PoolTimeout(self.settings.pool_timeout)))
+        result.unwrap_or(Err(Failure::PoolTimeout(timeouts.pool)))
     }
 
-    fn enqueue(self: &Arc<Self>, fresh: bool) -> (Waiting, oneshot::Receiver<Result<Connection, Failure>>) {
+    fn enqueue(
+        self: &Arc<Self>,
+        fresh: bool,
+        connect_timeout: Duration,
+    ) -> (Waiting, oneshot::Receiver<Result<Connection, Failure>>) {
         let (answer, receiver) = oneshot::channel();
         let mut state = self.state();
         let id = state.next_waiter;
         state.next_waiter += 1;
         let connecting = state.open < self.settings.max_connections;
-        state.waiters.push_back(Waiter { id, fresh, connecting, answer });
+        state.waiters.push_back(Waiter { id, fresh, connecting, connect_timeout, answer });
         if connecting {
             state.open += 1;
-            self.connect_for(id);
+            self.connect_for(id, connect_timeout);
         } else if fresh {
             // No room for a fresh connection, but some are idle: the oldest of them makes room.
             drop(state.idle.pop_front());
@@ -208,11 +215,11 @@ impl Pool {
     }
 
     /// Opens a connection in a task of its own. The caller has counted it as open.
-    fn connect_for(self: &Arc<Self>, id: u64) {
+    fn connect_for(self: &Arc<Self>, id: u64, timeout: Duration) {
         let pool = Arc::clone(self);
         self.tasks.spawn(async move {
             let slot = Slot(Arc::clone(&pool));
-            let connection = match pool.connector.connect().await {
+            let connection = match pool.connector.connect(timeout).await {
                 Ok(stream) => Connection::open(stream, slot, &pool.tasks, jittered(MAX_AGE)).await,
                 Err(failure) => Err(failure),
             };
@@ -264,7 +271,7 @@ impl Pool {
     fn hand_over_when_ready(self: &Arc<Self>, mut connection: Connection) {
         let pool = Arc::clone(self);
         self.tasks.spawn(async move {
-            if let Ok(true) = tokio::time::timeout(pool.settings.pool_timeout, connection.ready()).await {
+            if let Ok(true) = tokio::time::timeout(HAND_OVER, connection.ready()).await {
                 pool.hand_over(connection);
             }
         });
@@ -296,9 +303,9 @@ impl Pool {
             && let Some(waiter) = state.waiters.iter_mut().find(|waiter| !waiter.connecting)
         {
             waiter.connecting = true;
-            let id = waiter.id;
+            let (id, timeout) = (waiter.id, waiter.connect_timeout);
             state.open += 1;
-            self.connect_for(id);
+            self.connect_for(id, timeout);
         }
     }
 

@@ -10,29 +10,22 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep};
 
-use super::{Failure, Outbound, Pool, Progress, TransportSettings, attempt};
-use crate::body::Snapshot;
+use super::{Failure, Outbound, Pool, Progress, Timeouts, TransportSettings, attempt};
+use crate::body::Payload;
 use crate::shutdown::Shutdown;
 
 /// Connecting takes a second.
 fn pool(max_connections: usize) -> (Arc<Pool>, UnboundedReceiver<DuplexStream>) {
-    let settings = TransportSettings {
-        connect_timeout: Duration::from_secs(10),
-        write_timeout: Duration::from_secs(30),
-        pool_timeout: Duration::from_secs(10),
-        max_connections,
-        idle: Duration::from_secs(60),
-        extra_roots: Arc::default(),
-    };
-    Pool::in_memory(settings, Duration::from_secs(1))
+    Pool::in_memory(TransportSettings::for_tests(max_connections), Duration::from_secs(1))
 }
 
 /// Sends a GET and reads the whole answer.
 async fn get(pool: &Arc<Pool>, fresh: bool) -> Result<Bytes, Failure> {
     let headers = HeaderMap::from_iter([(http::header::HOST, HeaderValue::from_static("u"))]);
     let target = Uri::from_static("/x");
-    let outbound = Outbound { method: Method::GET, target, quotes: Vec::new(), headers, body: Snapshot::default() };
-    let head = attempt(pool, &outbound, fresh, &Progress::default()).await?;
+    let (body, quotes) = (Payload::default(), Vec::new());
+    let outbound = Outbound { method: Method::GET, target, quotes, headers, body, is_upgrade: false };
+    let head = attempt(pool, &outbound, fresh, Timeouts::for_tests(), &Progress::default()).await?;
     Ok(head.body.collect().await.unwrap().to_bytes())
 }
 

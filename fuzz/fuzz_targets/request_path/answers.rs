@@ -20,7 +20,7 @@ use super::reading::Reading;
 
 /// The edge with an upstream that has no room: every request waits for a connection, and none is ever made.
 static EDGE: LazyLock<Arc<Edge>> = LazyLock::new(|| {
-    let settings = SETTINGS.route.clone();
+    let settings = SETTINGS.routes[0].clone();
     let mut transport = settings.transport.clone();
     transport.max_connections = 0;
     let resolver = Resolver::new(Duration::from_secs(30));
@@ -28,7 +28,8 @@ static EDGE: LazyLock<Arc<Edge>> = LazyLock::new(|| {
     let budget = RetryBudget::new(settings.budget);
     Arc::new(Edge {
         settings: SETTINGS.edge.clone(),
-        routes: Routes::single(Route { settings, pool, budget }),
+        routes: Routes::new([Route { settings, pool, budget }]),
+        answers: SETTINGS.answers.clone(),
         quota: Quota::new(1 << 30),
         shutdown: Shutdown::default(),
     })

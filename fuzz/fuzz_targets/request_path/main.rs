@@ -30,7 +30,7 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
     let mut settings =
         Settings::from_env(environment).unwrap_or_else(|problems| panic!("{}", render_problems(&problems)));
     // Who may use the key is another story, and every host may send what is read here.
-    settings.route.web = None;
+    settings.routes[0].web = None;
     settings
 });
 

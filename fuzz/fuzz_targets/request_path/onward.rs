@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use forebay::body::{Limits, Quota, Snapshot};
+use forebay::body::{Collected, Limits, Quota, Snapshot};
 use forebay::edge::{Framing, guard, outbound};
 use forebay::upstream::Outbound;
 use http::{Method, Request, StatusCode};
@@ -84,7 +84,7 @@ pub async fn fate(seen: &Seen) -> Fate {
     if forebay::upstream::has_dot_segment(target.path()) {
         return refused(StatusCode::BAD_REQUEST);
     }
-    if matches!(seen.framing, Framing::Length(length) if length > SETTINGS.route.max_request_body.get()) {
+    if matches!(seen.framing, Framing::Length(length) if length > SETTINGS.routes[0].max_request_body.get()) {
         return refused(StatusCode::PAYLOAD_TOO_LARGE);
     }
     let body = match &seen.body {
@@ -93,8 +93,9 @@ pub async fn fate(seen: &Seen) -> Fate {
         Some(Ok(body)) => body,
     };
     let limits = Limits { max: u64::MAX, progress: Duration::from_secs(1) };
-    let snapshot = Snapshot::collect(Full::new(Bytes::from(body.clone())), limits, &QUOTA).await.expect("it is short");
-    let sent = outbound(&SETTINGS.route, seen.parts.clone(), &target, &[], snapshot).expect("the target is short");
+    let collected = Snapshot::collect(&mut Full::new(Bytes::from(body.clone())), limits, &QUOTA).await;
+    let Ok(Collected::Whole(snapshot)) = collected else { panic!("it is short") };
+    let sent = outbound(&SETTINGS.routes[0], seen.parts.clone(), &target, &[], snapshot).expect("the target is short");
     let was_framed = seen.parts.headers.contains_key("content-length") || seen.framing == Framing::Chunked;
     let wire = serialised(&sent, body).await;
     assert!(was_framed || sent.headers.get("content-length").is_none(), "framed what was not");

@@ -56,7 +56,7 @@ fn an_upstream_alone_gives_the_defaults_of_the_contract() {
     assert_eq!((edge.max_connections, edge.max_header_bytes), (10_000, ByteSize::new(64 << 10)));
     assert_eq!(edge.health_path.as_deref(), Some("/healthz"));
 
-    let route = settings.route;
+    let route = settings.routes[0].clone();
     assert_eq!(route.base.to_string(), "https://api.example");
     assert_eq!((route.key, route.web), (None, None));
     assert_eq!(
@@ -67,17 +67,25 @@ fn an_upstream_alone_gives_the_defaults_of_the_contract() {
             max_attempts: 2,
             backoff: Backoff { first: Duration::from_millis(250), max: seconds(5) },
             retry: Retry::All,
+            retry_statuses: Vec::new(),
+            hedge_after: None,
+            timeouts: Timeouts { pool: seconds(10), connect: seconds(10), write: seconds(30) },
         }
     );
     assert_eq!(route.budget, BudgetSettings { percent: 100, min: 10 });
     let transport = route.transport;
-    assert_eq!([transport.connect_timeout, transport.write_timeout], [seconds(10), seconds(30)]);
-    assert_eq!([transport.pool_timeout, transport.idle], [seconds(10), seconds(60)]);
+    assert_eq!(transport.idle, seconds(60));
     assert_eq!((transport.max_connections, transport.extra_roots.len()), (10_000, 0));
     assert_eq!((route.stream_idle, route.max_request_body), (Some(seconds(240)), ByteSize::new(33_554_432)));
-    assert_eq!(route.dialect, dialect::Settings { auto: true, codex_final_status: Some(StatusCode::BAD_REQUEST) });
-    assert_eq!((route.source.name.as_str(), route.source.value.as_bytes()), ("x-forebay-source", &b"forebay"[..]));
-    assert!(!route.timeline);
+    assert_eq!(
+        route.answers.dialect,
+        dialect::Settings { auto: true, codex_final_status: Some(StatusCode::BAD_REQUEST) }
+    );
+    assert_eq!(
+        (route.answers.source.name.as_str(), route.answers.source.value.as_bytes()),
+        ("x-forebay-source", &b"forebay"[..])
+    );
+    assert!(!route.answers.timeline);
 }
 
 #[test]
@@ -108,11 +116,11 @@ fn every_variable_can_be_set() {
     assert_eq!((settings.admin, settings.edge.health_path), (None, None));
     assert_eq!(settings.log, LogSettings { filter: "error".into(), format: LogFormat::Json });
     assert_eq!(settings.max_buffered, ByteSize::new(2 << 30));
-    let route = settings.route;
+    let route = settings.routes[0].clone();
     assert_eq!((route.policy.retry, route.policy.backoff.first), (Retry::Safe, Duration::ZERO));
-    assert_eq!((route.stream_idle, route.timeline), (None, true));
-    assert_eq!(route.dialect, dialect::Settings { auto: false, codex_final_status: None });
-    assert_eq!(route.source.name, "x-proxq-source");
+    assert_eq!((route.stream_idle, route.answers.timeline), (None, true));
+    assert_eq!(route.answers.dialect, dialect::Settings { auto: false, codex_final_status: None });
+    assert_eq!(route.answers.source.name, "x-proxq-source");
 }
 
 #[test]
@@ -166,7 +174,7 @@ fn all_problems_are_reported_at_once() {
 #[test]
 fn the_deadline_for_whole_answers_follows_the_header_deadline_where_only_that_is_set() {
     let deadlines = |vars: &[(&str, &str)]| {
-        let policy = with(vars).route.policy;
+        let policy = with(vars).routes.remove(0).policy;
         [policy.header_deadline.as_secs(), policy.whole_answer_deadline.as_secs()]
     };
     let (header, whole) = ("RESPONSE_HEADER_TIMEOUT_SECONDS", "NONSTREAM_RESPONSE_HEADER_TIMEOUT_SECONDS");
@@ -180,7 +188,7 @@ fn the_deadline_for_whole_answers_follows_the_header_deadline_where_only_that_is
 #[test]
 fn the_pauses_agree_with_each_other_or_are_a_problem() {
     let backoff = |vars: &[(&str, &str)]| {
-        let Backoff { first, max } = with(vars).route.policy.backoff;
+        let Backoff { first, max } = with(vars).routes[0].policy.backoff;
         [first.as_millis(), max.as_millis()]
     };
     let (first, max) = ("RETRY_BACKOFF_SECONDS", "RETRY_BACKOFF_MAX_SECONDS");
@@ -196,7 +204,7 @@ fn the_pauses_agree_with_each_other_or_are_a_problem() {
 #[test]
 fn the_key_is_sent_with_its_prefix_in_its_header() {
     let key = |vars: &[(&str, &str)]| {
-        let key = with(&[&[KEY], vars].concat()).route.key.unwrap();
+        let key = with(&[&[KEY], vars].concat()).routes.remove(0).key.unwrap();
         assert!(key.value.expose().is_sensitive());
         (key.header.to_string(), key.value.expose().to_str().unwrap().to_owned())
     };
@@ -207,7 +215,7 @@ fn the_key_is_sent_with_its_prefix_in_its_header() {
     );
     assert_eq!(key(&[("UPSTREAM_API_KEY_PREFIX", "Key ")]).1, "Key sk-hidden");
     let from_file = with_files(&[URL, ("UPSTREAM_API_KEY_FILE", "/run/key")], &[("/run/key", b"sk-hidden\n")]).unwrap();
-    assert_eq!(from_file.route.key.as_ref().unwrap().value.expose(), "Bearer sk-hidden");
+    assert_eq!(from_file.routes[0].key.as_ref().unwrap().value.expose(), "Bearer sk-hidden");
     assert!(report(&from_file).contains("(from file)"));
 }
 
@@ -231,17 +239,17 @@ fn web_pages_are_kept_from_the_key_where_there_is_one_on_loopback() {
     let rule = WebPageRule { hosts: vec!["gate.example".into()], origins: vec!["https://app.example".into()] };
     for host in ["127.0.0.1", "127.8.8.8", "localhost", "::1", "[::1]"] {
         let settings = with(&[&[KEY, ("LISTEN_HOST", host)], &lists[..]].concat());
-        assert_eq!(settings.route.web.as_ref(), Some(&rule), "{host}");
+        assert_eq!(settings.routes[0].web.as_ref(), Some(&rule), "{host}");
         assert_eq!(settings.warnings, [""; 0], "{host}");
     }
-    assert_eq!(with(&[KEY]).route.web, Some(WebPageRule::default()));
+    assert_eq!(with(&[KEY]).routes[0].web, Some(WebPageRule::default()));
 }
 
 #[test]
 fn a_key_on_another_address_is_a_warning() {
     for host in ["0.0.0.0", "::", "10.0.0.1", "gate.example"] {
         let settings = with(&[KEY, ("LISTEN_HOST", host)]);
-        assert_eq!(settings.route.web, None, "{host}");
+        assert_eq!(settings.routes[0].web, None, "{host}");
         assert!(settings.warnings.iter().any(|w| w.contains("UPSTREAM_API_KEY is set and")), "{host}");
         assert_eq!(with(&[("LISTEN_HOST", host)]).warnings, [""; 0]);
     }
@@ -325,7 +333,7 @@ fn further_roots_come_from_a_pem_file_with_certificates() {
     let vars = [URL, ("UPSTREAM_CA_FILE", "/ca.pem")];
     let read = |bytes: &[u8]| with_files(&vars, &[("/ca.pem", bytes)]);
     let two = read(format!("# ours\n{certificate}{certificate}").as_bytes()).unwrap();
-    assert_eq!(two.route.transport.extra_roots.len(), 2);
+    assert_eq!(two.routes[0].transport.extra_roots.len(), 2);
 
     let no_certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     for (bytes, reason) in [
