@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::admin::{self, Admin};
 use crate::body::Quota;
 use crate::config::{Listen, Settings, policy_in_words};
-use crate::edge::{self, Edge, accept_loop};
+use crate::edge::{self, Edge, Tls, TlsError, accept_loop};
 use crate::race::RetryBudget;
 use crate::routes::{Route, RouteSettings, Routes};
 use crate::shutdown::{Shutdown, Tasks};
@@ -38,6 +38,8 @@ pub enum StartError {
     },
     /// TLS towards the upstream cannot be set up.
     Tls(rustls::Error),
+    /// The listener's certificate cannot be used.
+    Certificate(TlsError),
     /// The system refuses signal handlers.
     Signals(io::Error),
 }
@@ -49,6 +51,7 @@ impl fmt::Display for StartError {
                 write!(f, "cannot listen on {address}: {source}; set {variables} to a free address")
             }
             Self::Tls(source) => write!(f, "TLS cannot be set up: {source}"),
+            Self::Certificate(source) => write!(f, "{source} (TLS_CERT_FILE, TLS_KEY_FILE)"),
             Self::Signals(source) => write!(f, "signals cannot be handled: {source}"),
         }
     }
@@ -89,14 +92,19 @@ impl App {
             let admin = Admin { health_path, source, shutdown: shutdown.clone() };
             back.spawn(run_admin(listener, Arc::new(admin), back.clone()));
         }
+        let tls = settings.edge.tls.clone().map(Tls::load).transpose().map_err(StartError::Certificate)?;
+        if let Some(tls) = &tls {
+            back.spawn(Arc::clone(tls).watch(shutdown.clone()));
+        }
         let edge = Edge {
             settings: settings.edge,
             routes,
             answers: settings.answers,
             quota: Quota::new(settings.max_buffered.as_usize()),
             shutdown: shutdown.clone(),
+            streams: Tasks::default(),
         };
-        front.spawn(edge::run(listener, Arc::new(edge), front.clone()));
+        front.spawn(edge::run(listener, tls, Arc::new(edge), front.clone()));
         Ok(Self { address, shutdown, shutdown_timeout: settings.shutdown_timeout, front })
     }
 
@@ -160,7 +168,7 @@ fn open_routes(
                 (pool, RetryBudget::new(settings.budget))
             }
         };
-        open.push(Route { settings, pool, budget });
+        open.push(Route { settings, pool, budget, hedge_budget: Arc::default() });
     }
     Ok(Routes::new(open))
 }

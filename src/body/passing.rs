@@ -179,6 +179,14 @@ impl Payload {
         }
     }
 
+    /// Whether nothing of it is left with the client.
+    pub fn has_ended(&self) -> bool {
+        match self {
+            Self::Kept(_) => true,
+            Self::Passing(passing) => passing.has_ended(),
+        }
+    }
+
     /// What the client did wrong while it passed, if it did.
     pub fn fault(&self) -> Option<ClientFault> {
         match self {

@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
     TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
@@ -21,9 +21,14 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Removes from a request what ends at this hop, and what only forebay may say. `source` is the name in `SOURCE_HEADER`.
 ///
-/// `Expect` goes as well: it was answered here. `Content-Length` is left to whoever frames the request again.
+/// `Expect` goes as well: it was answered here. `Content-Length` is left to whoever frames the request again. That the
+/// client takes trailers (`TE: trailers`) is said on, because forebay passes them.
 pub fn strip_request(headers: &mut HeaderMap, source: &HeaderName) {
+    let takes_trailers = accepts_trailers(headers);
     strip_hop_by_hop(headers);
+    if takes_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
     headers.remove(EXPECT);
     headers.remove(PROXQ_TIMEOUT);
     strip_own(headers, source);
@@ -31,15 +36,84 @@ pub fn strip_request(headers: &mut HeaderMap, source: &HeaderName) {
 
 /// Removes from a response what ended at this hop, and what only forebay may say.
 ///
-/// A `Content-Length` beside a transfer coding counts for nothing (RFC 9112 §6.3) and must not frame the body again.
-pub fn strip_response(headers: &mut HeaderMap, source: &HeaderName) {
+/// A `Content-Length` beside a transfer coding counts for nothing (RFC 9112 §6.3) and must not frame the body again. What
+/// the upstream announces in `Trailer` is kept only where the trailers will follow: `with_trailers`, and no length.
+pub fn strip_response(headers: &mut HeaderMap, source: &HeaderName, with_trailers: bool) {
     if headers.contains_key(TRANSFER_ENCODING) {
         headers.remove(CONTENT_LENGTH);
     }
     unite_lengths(headers);
+    let announced = if with_trailers && !headers.contains_key(CONTENT_LENGTH) { announced(headers) } else { Vec::new() };
     strip_hop_by_hop(headers);
+    for names in announced {
+        headers.append(TRAILER, names);
+    }
     headers.remove(CACHE_STATUS);
     strip_own(headers, source);
+}
+
+/// Whether a request says that its sender takes trailers (RFC 9110 §10.1.4).
+pub fn accepts_trailers(headers: &HeaderMap) -> bool {
+    let is_trailers = |item: &[u8]| item.trim_ascii().eq_ignore_ascii_case(b"trailers");
+    headers.get_all(TE).iter().any(|line| line.as_bytes().split(|byte| *byte == b',').any(is_trailers))
+}
+
+/// What a message announces in `Trailer`, line by line.
+pub fn announced(headers: &HeaderMap) -> Vec<HeaderValue> {
+    headers.get_all(TRAILER).iter().cloned().collect()
+}
+
+/// Announces the trailers of a request whose body goes out in chunks because of them (RFC 9110 §6.6.2).
+pub fn announce(headers: &mut HeaderMap, trailers: &HeaderMap) {
+    headers.remove(CONTENT_LENGTH);
+    for name in trailers.keys() {
+        headers.append(TRAILER, HeaderValue::from(name.clone()));
+    }
+}
+
+/// Joins the crumbs into which HTTP/2 may cut a cookie (RFC 9113 §8.2.3): HTTP/1.1 knows one field only.
+pub fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() > 1
+        && let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, cookie);
+    }
+}
+
+/// Announces what the client announced, for a body that goes out in chunks as it comes.
+pub fn announce_again(headers: &mut HeaderMap, announced: Vec<HeaderValue>) {
+    headers.remove(CONTENT_LENGTH);
+    for names in announced {
+        headers.append(TRAILER, names);
+    }
+}
+
+/// Whether a request asks for a WebSocket (RFC 6455 §4.1), and for nothing else.
+pub fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    let is_upgrade = |item: &[u8]| item.trim_ascii().eq_ignore_ascii_case(b"upgrade");
+    let mut protocols = headers.get_all(UPGRADE).iter();
+    let is_websocket = protocols.next().is_some_and(|v| v.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket"));
+    let is_only = protocols.next().is_none();
+    let connection = headers.get_all(CONNECTION);
+    is_websocket && is_only && connection.iter().any(|line| line.as_bytes().split(|b| *b == b',').any(is_upgrade))
+}
+
+/// Asks for a WebSocket at the next hop, or agrees to one.
+pub fn upgrade_to_websocket(headers: &mut HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+}
+
+/// The connection ends with this message.
+pub fn close(headers: &mut HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+}
+
+/// Removes what an HTTP/2 message must not have (RFC 9113 §8.2.2).
+pub fn strip_for_http2(headers: &mut HeaderMap) {
+    headers.remove(CONNECTION);
+    headers.remove(UPGRADE);
 }
 
 /// One `Content-Length` with one number, where the upstream sent the same several times (RFC 9112 §6.3): the client must
@@ -157,7 +231,7 @@ mod tests {
         let fields =
             [("x-forebay-source", "f"), ("x-forebay-anything", "1"), ("x-cache-status", "HIT"), ("x-forebayx", "1")];
         let mut headers = map(&fields);
-        strip_response(&mut headers, &SOURCE);
+        strip_response(&mut headers, &SOURCE, false);
         assert_eq!(names(&headers), ["x-forebayx"]);
 
         let mut headers = map(&[("x-proxq-source", "proxq"), ("x-proxq-timeout", "5s"), ("x", "1")]);
@@ -168,7 +242,7 @@ mod tests {
     #[test]
     fn a_length_beside_a_transfer_coding_counts_for_nothing() {
         let mut headers = map(&[("content-length", "2"), ("transfer-encoding", "chunked"), ("x", "1")]);
-        strip_response(&mut headers, &SOURCE);
+        strip_response(&mut headers, &SOURCE, false);
         assert_eq!(names(&headers), ["x"]);
         for (lines, left) in [
             (&["2"][..], Some("2")),
@@ -181,9 +255,39 @@ mod tests {
         ] {
             let fields: Vec<_> = lines.iter().map(|line| ("content-length", *line)).collect();
             let mut headers = map(&fields);
-            strip_response(&mut headers, &SOURCE);
+            strip_response(&mut headers, &SOURCE, false);
             let length: Vec<_> = headers.get_all(CONTENT_LENGTH).iter().map(|v| v.to_str().unwrap()).collect();
             assert_eq!(length, left.into_iter().collect::<Vec<_>>(), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn trailers_are_announced_only_where_they_will_follow() {
+        for (fields, with_trailers, left) in [
+            (&[("trailer", "a, b"), ("trailer", "c"), ("transfer-encoding", "chunked")][..], true, 2),
+            (&[("trailer", "a"), ("transfer-encoding", "chunked")], false, 0),
+            (&[("trailer", "a"), ("content-length", "5")], true, 0),
+        ] {
+            let mut headers = map(fields);
+            strip_response(&mut headers, &SOURCE, with_trailers);
+            assert_eq!(headers.get_all(TRAILER).iter().count(), left, "{fields:?}");
+        }
+        let mut headers = map(&[("te", "gzip;q=0.5, Trailers"), ("connection", "te")]);
+        strip_request(&mut headers, &SOURCE);
+        assert_eq!(headers.get(TE).unwrap(), "trailers");
+    }
+
+    #[test]
+    fn a_websocket_is_asked_for_by_two_fields() {
+        for (fields, asks) in [
+            (&[("connection", "keep-alive, Upgrade"), ("upgrade", "WebSocket")][..], true),
+            (&[("connection", "upgrade"), ("upgrade", "h2c")], false),
+            (&[("connection", "upgrade"), ("upgrade", "websocket, h2c")], false),
+            (&[("connection", "upgrade"), ("upgrade", "websocket"), ("upgrade", "h2c")], false),
+            (&[("connection", "keep-alive"), ("upgrade", "websocket")], false),
+            (&[("upgrade", "websocket")], false),
+        ] {
+            assert_eq!(asks_for_websocket(&map(fields)), asks, "{fields:?}");
         }
     }
 

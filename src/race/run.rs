@@ -25,6 +25,7 @@ pub struct Course<'a> {
     pub policy: &'a Policy,
     /// What further attempts are taken from.
     pub budget: &'a Arc<RetryBudget>,
+    pub hedge_budget: &'a Arc<super::HedgeBudget>, pub mode: super::Mode,
 }
 
 /// How a race ended.
@@ -62,7 +63,7 @@ pub async fn run(
     expectation: Expectation,
     timeline: &mut Timeline,
 ) -> RaceEnd {
-    let Course { pool, policy, budget } = course;
+    let Course { pool, policy, budget, .. } = course;
     let limits = Limits {
         max_attempts: policy.max_attempts,
         deadline: policy.deadline(expectation),

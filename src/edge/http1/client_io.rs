@@ -18,6 +18,8 @@ use tokio::time::{Instant, timeout};
 use super::framing::{BodyScanner, HeadScanner};
 use super::quotes::QuoteScanner;
 use super::turn::Turn;
+use crate::edge::clocks::{Clocks, WriteClock};
+use crate::edge::rewound::Rewound;
 use crate::time::LazyDeadline;
 
 /// How much of the next requests is taken from the socket while one is under way. Beyond it the client's departure is
@@ -26,20 +28,9 @@ const HOLD: usize = 16 * 1024;
 /// How long bytes that nobody wants are read and dropped after an answer that came early (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(2);
 
-/// The clocks of a client's socket.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Clocks {
-    /// To a complete head: from accept for the first request, from its first byte for later ones.
-    pub(super) head: Duration,
-    /// Between two requests.
-    pub(super) idle: Duration,
-    /// Data waits and the client reads nothing.
-    pub(super) write: Duration,
-}
-
 /// Why a request was refused before it was one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(in crate::edge) enum Refusal {
     /// Not HTTP/1.1, or ambiguous.
     Malformed,
     /// `#` in the target.
@@ -76,7 +67,7 @@ pub(super) struct ClientIo<S> {
     query: QuoteScanner,
     /// The clock of the head, or of idleness.
     waiting: LazyDeadline,
-    writing: LazyDeadline,
+    writing: WriteClock,
     refusal: Option<Refusal>,
     /// A request was answered: until then the clock of the head counts from accept.
     has_served: bool,
@@ -85,19 +76,19 @@ pub(super) struct ClientIo<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
-    /// A socket that was just accepted.
-    pub(super) fn new(stream: S, turn: Arc<Turn>, clocks: Clocks) -> Self {
+    /// A socket that was accepted a moment ago, of which `held` was read already.
+    pub(super) fn new(held: BytesMut, stream: S, turn: Arc<Turn>, clocks: Clocks) -> Self {
         let mut waiting = LazyDeadline::default();
-        waiting.set(Instant::now() + clocks.head);
+        waiting.set(clocks.first_head());
         Self {
             stream,
             turn,
             clocks,
             at: At::Head(HeadScanner::default()),
-            held: BytesMut::new(),
+            held,
             query: QuoteScanner::default(),
             waiting,
-            writing: LazyDeadline::default(),
+            writing: WriteClock::new(clocks.write),
             refusal: None,
             has_served: false,
             has_ended: false,
@@ -108,6 +99,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
     /// Why the last request was refused before it was one, if it was.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         self.refusal
+    }
+
+    /// The socket for another protocol: what was read behind the request comes first.
+    pub(super) fn switch(self) -> Rewound<S> {
+        Rewound::new(self.held, self.stream)
     }
 
     /// Closes the socket: what is left to say is said, the sending side is closed, and what the client still sends is
@@ -268,19 +264,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         self.refusal.get_or_insert(refusal);
         Poll::Ready(Ok(length))
     }
-
-    /// The clock of a client that reads nothing while data waits.
-    fn after_write<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if result.is_ready() {
-            self.writing.clear();
-            return result;
-        }
-        if self.writing.at().is_none() {
-            self.writing.set(Instant::now() + self.clocks.write);
-        }
-        ready!(self.writing.poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<S> {
@@ -307,7 +290,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
             return this.swallow(buf, buf.len());
         }
         let result = Pin::new(&mut this.stream).poll_write(cx, buf);
-        this.after_write(cx, result)
+        this.writing.after(cx, result)
     }
 
     fn poll_write_vectored(
@@ -321,7 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
             return this.swallow(bufs.first().map_or(&[], |buf| buf), length);
         }
         let result = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
-        this.after_write(cx, result)
+        this.writing.after(cx, result)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -332,7 +315,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.stream).poll_flush(cx);
-        ready!(this.after_write(cx, result))?;
+        ready!(this.writing.after(cx, result))?;
         this.catch_up();
         if this.turn.flushed() {
             cx.waker().wake_by_ref();
