@@ -2,8 +2,9 @@
 
 use http::HeaderValue;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPECT,
+    HOST, HeaderMap, HeaderName, MAX_FORWARDS, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 
 /// `X-Forebay-Attempts`.
@@ -40,6 +41,27 @@ pub fn strip_response(headers: &mut HeaderMap, source: &HeaderName) {
     strip_hop_by_hop(headers);
     headers.remove(CACHE_STATUS);
     strip_own(headers, source);
+}
+
+/// Removes from trailers what may not stand there (RFC 9110 §6.5.1): what ends at this hop, what frames, routes, controls
+/// or authenticates a message, and what only forebay may say. These were decided upon when the head came.
+pub fn strip_trailers(trailers: &mut HeaderMap) {
+    strip_hop_by_hop(trailers);
+    for name in [
+        AUTHORIZATION,
+        CACHE_CONTROL,
+        CONTENT_ENCODING,
+        CONTENT_LENGTH,
+        CONTENT_RANGE,
+        CONTENT_TYPE,
+        EXPECT,
+        HOST,
+        MAX_FORWARDS,
+        SET_COOKIE,
+    ] {
+        trailers.remove(name);
+    }
+    strip_prefixed(trailers);
 }
 
 /// One `Content-Length` with one number, where the upstream sent the same several times (RFC 9112 §6.3): the client must
@@ -98,6 +120,10 @@ fn named_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
 
 fn strip_own(headers: &mut HeaderMap, source: &HeaderName) {
     headers.remove(source);
+    strip_prefixed(headers);
+}
+
+fn strip_prefixed(headers: &mut HeaderMap) {
     if headers.keys().any(|name| name.as_str().starts_with(OWN_PREFIX)) {
         let own: Vec<HeaderName> = headers.keys().filter(|n| n.as_str().starts_with(OWN_PREFIX)).cloned().collect();
         for name in own {
@@ -185,6 +211,24 @@ mod tests {
             let length: Vec<_> = headers.get_all(CONTENT_LENGTH).iter().map(|v| v.to_str().unwrap()).collect();
             assert_eq!(length, left.into_iter().collect::<Vec<_>>(), "{lines:?}");
         }
+    }
+
+    #[test]
+    fn trailers_frame_route_and_authenticate_nothing() {
+        let mut trailers = map(&[
+            ("content-length", "5"),
+            ("transfer-encoding", "chunked"),
+            ("connection", "x-named"),
+            ("x-named", "1"),
+            ("host", "a"),
+            ("authorization", "Bearer x"),
+            ("set-cookie", "a=b"),
+            ("x-forebay-attempts", "7"),
+            ("grpc-status", "0"),
+            ("x-checksum", "1"),
+        ]);
+        strip_trailers(&mut trailers);
+        assert_eq!(names(&trailers), ["grpc-status", "x-checksum"]);
     }
 
     proptest! {

@@ -4,6 +4,7 @@
 
 pub mod credentials;
 pub mod forwarded;
+pub mod framing;
 pub mod hop;
 pub mod media;
 pub mod web;
