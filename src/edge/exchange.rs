@@ -19,7 +19,7 @@ use super::{Edge, guard};
 use crate::answer::{Answer, Code};
 use crate::body::{Beginning, Collected, Limits, Passing, Payload, Snapshot};
 use crate::dialect::Dialect;
-use crate::headers::{Arrival, hop};
+use crate::headers::{Arrival, trailers, upgrade};
 use crate::race::{self, Course, Expectation, Mode, RaceEnd, Timeline, expectation};
 use crate::routes::{Chunked, Lane, Oversize, Route, RouteSettings};
 use crate::upstream::{Head, Outbound, Switched, has_dot_segment};
@@ -41,7 +41,7 @@ pub(super) async fn exchange(
     let route = edge.routes.find(path);
     let answers = route.map_or(&edge.answers, |route| &route.settings.answers);
     let dialect = Dialect::recognise(answers.dialect, &parts.headers, path);
-    let takes_trailers = !carrier.is_http1() || hop::accepts_trailers(&parts.headers);
+    let takes_trailers = !carrier.is_http1() || trailers::are_accepted(&parts.headers);
     let door = Door { carrier, answers, dialect, takes_trailers, shutdown: &edge.shutdown };
     let quotes = match carrier {
         Carrier::Http1(turn) => turn.with_quotes(std::mem::take),
@@ -127,7 +127,7 @@ impl<'a> Scene<'a> {
         let onward = Onward::new(settings, &target, &self.quotes)?;
         if self.is_websocket(&parts, &body) {
             let mut outbound = outbound(&self.edge.settings, settings, self.arrival, parts, onward, Payload::default());
-            hop::upgrade_to_websocket(&mut outbound.headers);
+            upgrade::to_websocket(&mut outbound.headers);
             outbound.is_upgrade = true;
             return self.upgrade(route, &outbound, timeline).await;
         }
@@ -161,7 +161,7 @@ impl<'a> Scene<'a> {
             && parts.version == Version::HTTP_11
             && parts.method == Method::GET
             && body.is_end_stream()
-            && hop::asks_for_websocket(&parts.headers)
+            && upgrade::is_asked_for(&parts.headers)
     }
 
     /// A handshake has no body, so it is repeated as in a race, whatever the lane.

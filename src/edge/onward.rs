@@ -10,7 +10,7 @@ use super::EdgeSettings;
 use super::http1::quotes_in_target;
 use crate::answer::{Answer, Code};
 use crate::body::Payload;
-use crate::headers::{Arrival, hop};
+use crate::headers::{Arrival, hop, trailers};
 use crate::routes::RouteSettings;
 use crate::upstream::{BaseUrl, Outbound};
 
@@ -65,7 +65,7 @@ pub fn outbound(
 ) -> Outbound {
     let request::Parts { method, version, mut headers, .. } = parts;
     let was_framed = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
-    let announced = hop::announced(&headers);
+    let announced = trailers::announced(&headers);
     if version == Version::HTTP_2 {
         hop::join_cookies(&mut headers);
     }
@@ -85,13 +85,13 @@ fn frame(headers: &mut HeaderMap, body: &Payload, was_framed: bool, announced: V
     let length = match body {
         Payload::Kept(snapshot) => {
             if let Some(trailers) = snapshot.trailers() {
-                return hop::announce(headers, trailers);
+                return trailers::announce(headers, trailers);
             }
             Some(snapshot.len()).filter(|length| was_framed || *length > 0)
         }
         Payload::Passing(passing) => {
             if passing.length().is_none() {
-                return hop::announce_again(headers, announced);
+                return trailers::announce_again(headers, announced);
             }
             passing.length()
         }

@@ -12,7 +12,7 @@ use super::tunnel::Tunnel;
 use crate::answer::{self, Answer, Source};
 use crate::body::{Watch, Watched};
 use crate::dialect::{self, Dialect};
-use crate::headers::{hop, media};
+use crate::headers::{hop, media, upgrade};
 use crate::routes::AnswerSettings;
 use crate::shutdown::Shutdown;
 use crate::upstream::{Head, Switched};
@@ -93,7 +93,7 @@ impl Door<'_> {
         hop::strip_response(response.headers_mut(), &self.answers.source.name, false);
         summary.relayed(response.status(), None);
         self.stamp(&mut response, &summary);
-        hop::upgrade_to_websocket(response.headers_mut());
+        upgrade::to_websocket(response.headers_mut());
         match self.carrier {
             Carrier::Http1(turn) => turn.switch(Tunnel { upstream, idle, summary }),
             // Upgrades are HTTP/1's: nobody asked for one here.

@@ -2,7 +2,7 @@
 
 use super::http1::Refusal;
 use crate::answer::{Answer, Code};
-use crate::body::CollectError;
+use crate::body::{ClientFault, CollectError};
 use crate::race::{Failed, Why};
 use crate::size::ByteSize;
 use crate::time::Human;
@@ -35,14 +35,22 @@ pub(super) fn body_failure<E>(error: &CollectError<E>) -> Answer {
     match error {
         CollectError::Full => {
             let message = "The request bodies that are buffered now fill MAX_BUFFERED_BYTES. Try again in a moment.";
-            Answer::new(Code::Overloaded, message).retry_after(1)
+            Answer::new(Code::Overloaded, message).retry_after(1).closing()
         }
-        CollectError::Stalled(limit) => {
+        CollectError::Stalled(limit) => client_fault(ClientFault::Stalled(*limit)),
+        CollectError::Broken(_) => client_fault(ClientFault::Broken),
+    }
+}
+
+/// What to say to a client that did not send its request body.
+fn client_fault(fault: ClientFault) -> Answer {
+    match fault {
+        ClientFault::Stalled(limit) => {
             let message =
-                format!("No byte of the request body arrived for {} (CLIENT_BODY_TIMEOUT_SECONDS).", Human(*limit));
+                format!("No byte of the request body arrived for {} (CLIENT_BODY_TIMEOUT_SECONDS).", Human(limit));
             Answer::new(Code::ClientTimeout, message)
         }
-        CollectError::Broken(_) => Answer::new(Code::BadRequest, "The request body is malformed or ended early."),
+        ClientFault::Broken => Answer::new(Code::BadRequest, "The request body is malformed or ended early."),
     }
     .closing()
 }
@@ -97,6 +105,7 @@ pub(super) fn race_failure(failed: &Failed, attempts: u32) -> Answer {
             }
             .to_owned(),
         ),
+        Failure::Client(fault) => return client_fault(*fault),
         Failure::Broken(breach, ..) => (
             Code::UpstreamRequestError,
             match breach {

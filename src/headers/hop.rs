@@ -6,6 +6,8 @@ use http::header::{
     TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
+use super::trailers;
+
 /// `X-Forebay-Attempts`.
 pub const ATTEMPTS: HeaderName = HeaderName::from_static("x-forebay-attempts");
 /// `X-Forebay-Timeline`.
@@ -24,7 +26,7 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 /// `Expect` goes as well: it was answered here. `Content-Length` is left to whoever frames the request again. That the
 /// client takes trailers (`TE: trailers`) is said on, because forebay passes them.
 pub fn strip_request(headers: &mut HeaderMap, source: &HeaderName) {
-    let takes_trailers = accepts_trailers(headers);
+    let takes_trailers = trailers::are_accepted(headers);
     strip_hop_by_hop(headers);
     if takes_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -43,32 +45,11 @@ pub fn strip_response(headers: &mut HeaderMap, source: &HeaderName, with_trailer
         headers.remove(CONTENT_LENGTH);
     }
     unite_lengths(headers);
-    let announced = if with_trailers && !headers.contains_key(CONTENT_LENGTH) { announced(headers) } else { Vec::new() };
+    let announced = if with_trailers && !headers.contains_key(CONTENT_LENGTH) { trailers::announced(headers) } else { Vec::new() };
     strip_hop_by_hop(headers);
-    for names in announced {
-        headers.append(TRAILER, names);
-    }
+    trailers::announce_again(headers, announced);
     headers.remove(CACHE_STATUS);
     strip_own(headers, source);
-}
-
-/// Whether a request says that its sender takes trailers (RFC 9110 §10.1.4).
-pub fn accepts_trailers(headers: &HeaderMap) -> bool {
-    let is_trailers = |item: &[u8]| item.trim_ascii().eq_ignore_ascii_case(b"trailers");
-    headers.get_all(TE).iter().any(|line| line.as_bytes().split(|byte| *byte == b',').any(is_trailers))
-}
-
-/// What a message announces in `Trailer`, line by line.
-pub fn announced(headers: &HeaderMap) -> Vec<HeaderValue> {
-    headers.get_all(TRAILER).iter().cloned().collect()
-}
-
-/// Announces the trailers of a request whose body goes out in chunks because of them (RFC 9110 §6.6.2).
-pub fn announce(headers: &mut HeaderMap, trailers: &HeaderMap) {
-    headers.remove(CONTENT_LENGTH);
-    for name in trailers.keys() {
-        headers.append(TRAILER, HeaderValue::from(name.clone()));
-    }
 }
 
 /// Joins the crumbs into which HTTP/2 may cut a cookie (RFC 9113 §8.2.3): HTTP/1.1 knows one field only.
@@ -79,30 +60,6 @@ pub fn join_cookies(headers: &mut HeaderMap) {
     {
         headers.insert(COOKIE, cookie);
     }
-}
-
-/// Announces what the client announced, for a body that goes out in chunks as it comes.
-pub fn announce_again(headers: &mut HeaderMap, announced: Vec<HeaderValue>) {
-    headers.remove(CONTENT_LENGTH);
-    for names in announced {
-        headers.append(TRAILER, names);
-    }
-}
-
-/// Whether a request asks for a WebSocket (RFC 6455 §4.1), and for nothing else.
-pub fn asks_for_websocket(headers: &HeaderMap) -> bool {
-    let is_upgrade = |item: &[u8]| item.trim_ascii().eq_ignore_ascii_case(b"upgrade");
-    let mut protocols = headers.get_all(UPGRADE).iter();
-    let is_websocket = protocols.next().is_some_and(|v| v.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket"));
-    let is_only = protocols.next().is_none();
-    let connection = headers.get_all(CONNECTION);
-    is_websocket && is_only && connection.iter().any(|line| line.as_bytes().split(|b| *b == b',').any(is_upgrade))
-}
-
-/// Asks for a WebSocket at the next hop, or agrees to one.
-pub fn upgrade_to_websocket(headers: &mut HeaderMap) {
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
 }
 
 /// The connection ends with this message.
@@ -136,7 +93,7 @@ fn unite_lengths(headers: &mut HeaderMap) {
 }
 
 /// RFC 9110 §7.6.1: `Connection`, all that it names over every line, and those that old agents forgot to name.
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
         for name in named_in_connection(headers) {
             headers.remove(name);
@@ -172,6 +129,10 @@ fn named_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
 
 fn strip_own(headers: &mut HeaderMap, source: &HeaderName) {
     headers.remove(source);
+    strip_prefixed(headers);
+}
+
+pub(super) fn strip_prefixed(headers: &mut HeaderMap) {
     if headers.keys().any(|name| name.as_str().starts_with(OWN_PREFIX)) {
         let own: Vec<HeaderName> = headers.keys().filter(|n| n.as_str().starts_with(OWN_PREFIX)).cloned().collect();
         for name in own {
@@ -275,20 +236,6 @@ mod tests {
         let mut headers = map(&[("te", "gzip;q=0.5, Trailers"), ("connection", "te")]);
         strip_request(&mut headers, &SOURCE);
         assert_eq!(headers.get(TE).unwrap(), "trailers");
-    }
-
-    #[test]
-    fn a_websocket_is_asked_for_by_two_fields() {
-        for (fields, asks) in [
-            (&[("connection", "keep-alive, Upgrade"), ("upgrade", "WebSocket")][..], true),
-            (&[("connection", "upgrade"), ("upgrade", "h2c")], false),
-            (&[("connection", "upgrade"), ("upgrade", "websocket, h2c")], false),
-            (&[("connection", "upgrade"), ("upgrade", "websocket"), ("upgrade", "h2c")], false),
-            (&[("connection", "keep-alive"), ("upgrade", "websocket")], false),
-            (&[("upgrade", "websocket")], false),
-        ] {
-            assert_eq!(asks_for_websocket(&map(fields)), asks, "{fields:?}");
-        }
     }
 
     proptest! {
