@@ -71,7 +71,8 @@ async fn unless_cut<F: Future>(edge: &Edge, carrier: &Carrier, future: F) -> Opt
     let mut future = pin!(future);
     match carrier {
         Carrier::Http1(_) => {
-            poll_fn(|cx| if edge.shutdown.is_cut() { Poll::Ready(None) } else { future.as_mut().poll(cx).map(Some) }).await
+            poll_fn(|cx| if edge.shutdown.is_cut() { Poll::Ready(None) } else { future.as_mut().poll(cx).map(Some) })
+                .await
         }
         Carrier::Http2(_) => {
             tokio::select! {
@@ -87,9 +88,20 @@ async fn unless_cut<F: Future>(edge: &Edge, carrier: &Carrier, future: F) -> Opt
 enum Reply<'a> {
     Health,
     /// `is_read`: nothing of the request is left on the connection.
-    Redirect { location: HeaderValue, is_read: bool },
-    Upstream { head: Box<Head>, route: &'a Route, is_read: bool },
-    Switched { head: Box<Head>, upstream: Switched, route: &'a Route },
+    Redirect {
+        location: HeaderValue,
+        is_read: bool,
+    },
+    Upstream {
+        head: Box<Head>,
+        route: &'a Route,
+        is_read: bool,
+    },
+    Switched {
+        head: Box<Head>,
+        upstream: Switched,
+        route: &'a Route,
+    },
 }
 
 /// What became of a request's body.

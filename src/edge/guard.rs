@@ -145,7 +145,9 @@ mod tests {
     }
 
     fn outcome(method: &str, uri: &str, fields: &[(&'static str, &'static str)]) -> Result<String, Code> {
-        check(&request(method, uri, fields), ByteSize::new(64 << 10)).map(|target| target.to_string()).map_err(|answer| answer.code)
+        check(&request(method, uri, fields), ByteSize::new(64 << 10))
+            .map(|target| target.to_string())
+            .map_err(|answer| answer.code)
     }
 
     #[test]

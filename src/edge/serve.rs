@@ -42,7 +42,9 @@ pub(super) async fn serve_tls(edge: Arc<Edge>, tls: Arc<Tls>, stream: TcpStream,
         Ok(Ok((stream, Alpn::Http1))) => http1::serve(edge, BytesMut::new(), stream, arrival, clocks).await,
         Ok(Ok((stream, Alpn::None))) => serve_sniffed(edge, stream, arrival, clocks).await,
         Ok(Err(error)) => tracing::debug!(client = %arrival.peer, %error, "the TLS handshake failed"),
-        Err(_) => tracing::debug!(client = %arrival.peer, "the TLS handshake took longer than CLIENT_HEADER_TIMEOUT_SECONDS"),
+        Err(_) => {
+            tracing::debug!(client = %arrival.peer, "the TLS handshake took longer than CLIENT_HEADER_TIMEOUT_SECONDS")
+        }
     }
 }
 

@@ -123,7 +123,9 @@ impl Tls {
                     *self.certificate.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(key);
                     tracing::info!("the TLS certificate was read again");
                 }
-                Err(error) => tracing::warn!(%error, "the new TLS certificate cannot be used, the old one stays in force"),
+                Err(error) => {
+                    tracing::warn!(%error, "the new TLS certificate cannot be used, the old one stays in force")
+                }
             }
         }
     }

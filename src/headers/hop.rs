@@ -2,8 +2,8 @@
 
 use http::HeaderValue;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
 use super::trailers;
@@ -45,7 +45,8 @@ pub fn strip_response(headers: &mut HeaderMap, source: &HeaderName, with_trailer
         headers.remove(CONTENT_LENGTH);
     }
     unite_lengths(headers);
-    let announced = if with_trailers && !headers.contains_key(CONTENT_LENGTH) { trailers::announced(headers) } else { Vec::new() };
+    let announced =
+        if with_trailers && !headers.contains_key(CONTENT_LENGTH) { trailers::announced(headers) } else { Vec::new() };
     strip_hop_by_hop(headers);
     trailers::announce_again(headers, announced);
     headers.remove(CACHE_STATUS);

@@ -65,7 +65,7 @@ impl Policy {
     pub fn deadline(&self, expectation: Expectation) -> Duration {
         match expectation {
             Expectation::EarlyHead => self.header_deadline,
-            Expectation::Unknown|Expectation::WholeAnswer => self.whole_answer_deadline,
+            Expectation::Unknown | Expectation::WholeAnswer => self.whole_answer_deadline,
         }
     }
 

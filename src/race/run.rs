@@ -25,7 +25,8 @@ pub struct Course<'a> {
     pub policy: &'a Policy,
     /// What further attempts are taken from.
     pub budget: &'a Arc<RetryBudget>,
-    pub hedge_budget: &'a Arc<super::HedgeBudget>, pub mode: super::Mode,
+    pub hedge_budget: &'a Arc<super::HedgeBudget>,
+    pub mode: super::Mode,
 }
 
 /// How a race ended.

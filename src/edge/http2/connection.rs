@@ -120,8 +120,9 @@ where
             }
             looked_at = Some((idle_since, is_draining));
             let now = Instant::now();
+            let last_read = streams.last_read();
             let patience = idle_since.map(|since| match streams.has_served() {
-                true => since + clocks.idle,
+                true => last_read.map_or(since, |read| read.max(since)) + clocks.idle,
                 false => clocks.first_head(),
             });
             if !is_leaving && (is_draining || patience.is_some_and(|until| until <= now)) {
@@ -132,8 +133,10 @@ where
                     return Poll::Ready(());
                 }
             }
-            // Whoever was told to go and has nothing under way goes, whether it acknowledges that or not.
+            // Whoever was told to go and has nothing under way goes, whether it acknowledges that or not, unless it still
+            // reads what hyper has finished.
             farewell = idle_since.filter(|_| is_leaving).map(|_| farewell.unwrap_or(now + FAREWELL));
+            farewell = farewell.map(|until| last_read.map_or(until, |read| until.max(read + clocks.write)));
             if farewell.is_some_and(|until| until <= now) {
                 return Poll::Ready(());
             }

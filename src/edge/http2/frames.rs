@@ -7,6 +7,7 @@
 const FRAME_HEADER: usize = 9;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 
@@ -23,8 +24,8 @@ pub(super) struct FrameScanner {
 }
 
 impl FrameScanner {
-    /// Follows what came next.
-    pub(super) fn scan(&mut self, mut bytes: &[u8]) {
+    /// Follows what came next. Is told of each stream whose window the client opens: that is how it says that it reads.
+    pub(super) fn scan(&mut self, mut bytes: &[u8], mut reads: impl FnMut(u32)) {
         while !bytes.is_empty() {
             if self.seen < FRAME_HEADER {
                 let taken = bytes.len().min(FRAME_HEADER - self.seen);
@@ -34,7 +35,9 @@ impl FrameScanner {
                 if self.seen < FRAME_HEADER {
                     return;
                 }
-                self.begin();
+                if let Some(stream) = self.begin() {
+                    reads(stream);
+                }
             } else {
                 let taken = bytes.len().min(self.payload);
                 self.payload -= taken;
@@ -46,12 +49,15 @@ impl FrameScanner {
         }
     }
 
-    fn begin(&mut self) {
-        let [high, middle, low, kind, flags, ..] = self.header;
+    /// A frame begins. Some stream, if it opens its window.
+    fn begin(&mut self) -> Option<u32> {
+        let [high, middle, low, kind, flags, stream @ ..] = self.header;
         self.payload = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
         if matches!(kind, HEADERS | CONTINUATION) {
             self.block_is_open = flags & END_HEADERS == 0;
         }
+        let stream = u32::from_be_bytes(stream) & (u32::MAX >> 1);
+        (kind == WINDOW_UPDATE && stream != 0).then_some(stream)
     }
 
     /// Whether the client owes us the end of a header block, or of a frame that is not DATA.
@@ -74,7 +80,7 @@ mod tests {
 
     fn is_incomplete_after(bytes: &[u8]) -> bool {
         let mut scanner = FrameScanner::default();
-        scanner.scan(bytes);
+        scanner.scan(bytes, drop);
         scanner.is_incomplete()
     }
 
@@ -95,6 +101,15 @@ mod tests {
         assert!(!is_incomplete_after(&[]));
     }
 
+    #[test]
+    fn who_opens_the_window_of_a_stream_reads_it() {
+        let mut reads = Vec::new();
+        let on_connection = [0, 0, 4, WINDOW_UPDATE, 0, 0, 0, 0, 0, 0, 0, 0, 9];
+        let bytes = [&frame(WINDOW_UPDATE, 0, 4)[..], &on_connection, &frame(DATA, 0, 9)].concat();
+        FrameScanner::default().scan(&bytes, |stream| reads.push(stream));
+        assert_eq!(reads, [1]);
+    }
+
     proptest! {
         /// However the stream is cut into reads, the scanner ends where it ends in one piece.
         #[test]
@@ -108,7 +123,7 @@ mod tests {
             cuts.sort_unstable();
             let mut scanner = FrameScanner::default();
             for pair in cuts.windows(2) {
-                scanner.scan(&bytes[pair[0]..pair[1]]);
+                scanner.scan(&bytes[pair[0]..pair[1]], drop);
             }
             prop_assert_eq!(scanner.is_incomplete(), is_incomplete_after(bytes));
         }

@@ -7,6 +7,8 @@ mod connection;
 mod frames;
 mod socket;
 mod streams;
+#[cfg(test)]
+mod tests;
 
 pub(super) use connection::serve;
 pub(super) use streams::Stream;

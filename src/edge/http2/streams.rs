@@ -5,7 +5,12 @@
 //! each response body notes when it handed out data that hyper has not come back from, and the connection looks at all of
 //! them from time to time. A body that is overdue is taken away – its upstream connection with it – while its neighbours
 //! go on.
+//!
+//! A client that reads slowly opens windows all the same, in steps that may be smaller than what was handed out. hyper does
+//! not tell which stream an exchange has, but they can be counted: bodies are overdue only if no more streams were given
+//! window than there are bodies that moved.
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -24,6 +29,8 @@ use crate::time::LazyDeadline;
 /// No frame of a body is larger: what waits for a client's window is bounded by this and hyper's send buffer, not by what
 /// an upstream writes at once.
 const MAX_FRAME: usize = 16 * 1024;
+/// So many streams are remembered as read: more than a connection has at once.
+const MANY_READS: usize = 256;
 /// How long a body that broke off waits for what came before to be written.
 const LAST_FLUSH: Duration = Duration::from_secs(1);
 
@@ -41,6 +48,9 @@ struct State {
     idle_since: Instant,
     has_served: bool,
     bodies: Vec<Weak<Stream>>,
+    /// When streams were last given window.
+    reads: HashMap<u32, Instant>,
+    last_read: Option<Instant>,
     /// The connection's task, to be told when the last exchange ends.
     connection: Option<Waker>,
 }
@@ -51,12 +61,15 @@ pub(in crate::edge) struct Stream {
     outgoing: Mutex<Outgoing>,
 }
 
+#[derive(Default)]
 struct Outgoing {
     content: Option<Content>,
     /// The rest of a chunk that was larger than a frame.
     rest: Bytes,
     /// Since when hyper holds data that it has not come back from.
     handed: Option<Instant>,
+    /// When it last came back for more.
+    taken: Option<Instant>,
     broken: Option<Broken>,
     task: Option<Waker>,
 }
@@ -70,15 +83,21 @@ struct Broken {
 
 impl Streams {
     pub(super) fn new() -> Arc<Self> {
-        let state =
-            State { live: 0, idle_since: Instant::now(), has_served: false, bodies: Vec::new(), connection: None };
+        let state = State {
+            live: 0,
+            idle_since: Instant::now(),
+            has_served: false,
+            bodies: Vec::new(),
+            reads: HashMap::new(),
+            last_read: None,
+            connection: None,
+        };
         Arc::new(Self { state: Mutex::new(state), wants_flush: AtomicBool::new(false) })
     }
 
     /// An exchange begins.
     pub(super) fn begin(self: &Arc<Self>) -> Arc<Stream> {
-        let outgoing = Outgoing { content: None, rest: Bytes::new(), handed: None, broken: None, task: None };
-        let stream = Arc::new(Stream { streams: Arc::clone(self), outgoing: Mutex::new(outgoing) });
+        let stream = Arc::new(Stream { streams: Arc::clone(self), outgoing: Mutex::default() });
         let mut state = self.state();
         state.live += 1;
         state.has_served = true;
@@ -96,28 +115,59 @@ impl Streams {
         (state.live == 0).then_some(state.idle_since)
     }
 
+    /// When the client last read. What hyper has finished may still wait for its window.
+    pub(super) fn last_read(&self) -> Option<Instant> {
+        self.state().last_read
+    }
+
     /// Whether there was an exchange at all.
     pub(super) fn has_served(&self) -> bool {
         self.state().has_served
     }
 
-    /// Takes away what clients have not read for `limit`; the time at which to look again.
+    /// The client has given window to a stream.
+    pub(super) fn is_read(&self, stream: u32) {
+        let mut state = self.state();
+        if state.reads.len() >= MANY_READS {
+            let oldest = state.reads.iter().min_by_key(|(_, at)| **at).map(|(stream, _)| *stream);
+            oldest.map(|stream| state.reads.remove(&stream));
+        }
+        state.reads.insert(stream, Instant::now());
+        state.last_read = Some(Instant::now());
+    }
+
+    /// Takes away what the client has not read for `limit`; the time at which to look again.
     pub(super) fn take_overdue(&self, now: Instant, limit: Duration) -> Instant {
-        let mut next = now + limit;
+        let (mut next, mut overdue, mut moving) = (now + limit, Vec::new(), 0);
         for stream in self.bodies() {
-            let mut outgoing = stream.outgoing();
+            let outgoing = stream.outgoing();
             match outgoing.handed.map(|since| since + limit) {
-                Some(due) if due <= now => {
-                    // Dropped here, it gives back its upstream connection and reports that the client is gone. The
-                    // stream itself ends when hyper asks again, or with the connection.
-                    let taken = outgoing.content.take();
-                    outgoing.handed = None;
-                    drop(outgoing);
-                    drop(taken);
-                }
-                Some(due) => next = next.min(due),
+                Some(due) if due <= now => overdue.push(Arc::clone(&stream)),
+                Some(due) => (next, moving) = (next.min(due), moving + 1),
+                None if outgoing.taken.is_some_and(|at| at + limit > now) => moving += 1,
                 None => {}
             }
+        }
+        if overdue.is_empty() {
+            return next;
+        }
+        let given_window = {
+            let mut state = self.state();
+            state.reads.retain(|_, at| *at + limit > now);
+            state.reads.len()
+        };
+        if given_window > moving {
+            return next.min(now + limit / 4);
+        }
+        for stream in overdue {
+            // Dropped, it gives back its upstream connection and reports that the client is gone. The stream itself ends
+            // when hyper asks again, or with the connection.
+            let taken = {
+                let mut outgoing = stream.outgoing();
+                outgoing.handed = None;
+                outgoing.content.take()
+            };
+            drop(taken);
         }
         next
     }
@@ -168,7 +218,9 @@ impl Stream {
         if !outgoing.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
             outgoing.task = Some(cx.waker().clone());
         }
-        outgoing.handed = None;
+        if outgoing.handed.take().is_some() {
+            outgoing.taken = Some(Instant::now());
+        }
         let frame = ready!(outgoing.poll_frame(cx, &self.streams));
         if matches!(frame, Some(Ok(_))) {
             outgoing.handed = Some(Instant::now());
@@ -197,11 +249,7 @@ impl Stream {
 }
 
 impl Outgoing {
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-        streams: &Streams,
-    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>, streams: &Streams) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         if !self.rest.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(self.rest.len().min(MAX_FRAME))))));
         }
