@@ -84,8 +84,8 @@ fn accepted(settings: &Settings) {
         .iter()
         .filter(|effective| effective.name.ends_with("_SECONDS") || effective.name.ends_with("_BYTES"))
         .map(|effective| match effective.shown.as_str() {
-            "off" | "none" => (effective.name.into(), "0".into()),
-            shown => (effective.name.into(), shown.into()),
+            "off" | "none" => (effective.name.as_str().into(), "0".into()),
+            shown => (effective.name.as_str().into(), shown.into()),
         })
         .chain([("UPSTREAM_BASE_URL".into(), "https://api.example".into())])
         .collect();
