@@ -51,7 +51,7 @@ impl fmt::Display for StartError {
                 write!(f, "cannot listen on {address}: {source}; set {variables} to a free address")
             }
             Self::Tls(source) => write!(f, "TLS cannot be set up: {source}"),
-            Self::Certificate(source) => write!(f, "{source} (TLS_CERT_FILE, TLS_KEY_FILE)"),
+            Self::Certificate(source) => write!(f, "the listener cannot serve TLS: {source}"),
             Self::Signals(source) => write!(f, "signals cannot be handled: {source}"),
         }
     }

@@ -4,6 +4,7 @@
 //! socket, `exchange` tells the story of one request, `respond` is the one door out, and `tunnel` is what an upgraded
 //! connection becomes.
 
+pub mod certificate;
 mod clocks;
 mod exchange;
 #[cfg(test)]

@@ -10,8 +10,6 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,31 +17,29 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::TlsFiles;
+use super::certificate::{self, Unusable};
 use crate::shutdown::Shutdown;
 
 /// How often the files are looked at. Two calls of stat: cheap enough to follow a renewal within moments.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Why a certificate cannot be used. Displayed as the end of a sentence; never contains anything of the key.
+/// Why the listener cannot serve TLS. Never contains anything of the key.
 #[derive(Debug)]
 pub enum TlsError {
     /// A file cannot be read.
     Unreadable(PathBuf, io::Error),
-    /// The certificate file is no PEM file with at least one certificate.
-    NoCertificate(PathBuf),
-    /// The key file is no PEM file with a private key.
-    NoKey(PathBuf),
-    /// The two do not belong together, or are of a kind that is not supported.
-    Unusable(rustls::Error),
+    /// The files hold nothing that can be used.
+    Unusable(Unusable),
+    /// TLS itself cannot be set up.
+    Setup(rustls::Error),
 }
 
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable(path, error) => write!(f, "{} cannot be read: {error}", path.display()),
-            Self::NoCertificate(path) => write!(f, "{} has no certificate in PEM form", path.display()),
-            Self::NoKey(path) => write!(f, "{} has no private key in PEM form", path.display()),
-            Self::Unusable(error) => write!(f, "certificate and key cannot be used together: {error}"),
+            Self::Unusable(unusable) => write!(f, "{unusable}"),
+            Self::Setup(error) => write!(f, "TLS cannot be set up: {error}"),
         }
     }
 }
@@ -85,12 +81,12 @@ impl Tls {
         let certificate = Arc::new(Certificate(RwLock::new(Arc::new(read(&files)?))));
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
-            .map_err(TlsError::Unusable)?
+            .map_err(TlsError::Setup)?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&certificate) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         // Tickets, so that sessions are resumed without memory per client. No early data: it can be replayed.
-        config.ticketer = ring::Ticketer::new().map_err(TlsError::Unusable)?;
+        config.ticketer = ring::Ticketer::new().map_err(TlsError::Setup)?;
         Ok(Arc::new(Self { files, certificate, acceptor: TlsAcceptor::from(Arc::new(config)) }))
     }
 
@@ -147,17 +143,8 @@ impl fmt::Debug for Tls {
 fn read(files: &TlsFiles) -> Result<CertifiedKey, TlsError> {
     let contents = |path: &Path| fs::read(path).map_err(|error| TlsError::Unreadable(path.to_owned(), error));
     let (cert, key) = (contents(&files.cert)?, contents(&files.key)?);
-    certified_key(&cert, &key, files)
-}
-
-/// A chain and its key, if they can be used together.
-fn certified_key(cert: &[u8], key: &[u8], files: &TlsFiles) -> Result<CertifiedKey, TlsError> {
-    let no_certificate = || TlsError::NoCertificate(files.cert.clone());
-    let chain: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(cert).collect::<Result<_, _>>().map_err(|_| no_certificate())?;
-    if chain.is_empty() {
-        return Err(no_certificate());
-    }
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| TlsError::NoKey(files.key.clone()))?;
-    CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(TlsError::Unusable)
+    let certified = certificate::chain(&cert)
+        .and_then(|chain| certificate::private_key(&key).map(|key| (chain, key)))
+        .and_then(|(chain, key)| certificate::certified(chain, key));
+    certified.map_err(TlsError::Unusable)
 }

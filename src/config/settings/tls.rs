@@ -2,22 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use rustls::crypto::ring;
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
-use rustls::{Error, InconsistentKeys};
-
 use crate::config::ReadFile;
 use crate::config::declare as var;
 use crate::config::parse::Parsed;
 use crate::config::resolve::{Refused, Resolver, Taken};
 use crate::edge::TlsFiles;
+use crate::edge::certificate::{self, Unusable};
 
 /// `TLS_CERT_FILE` and `TLS_KEY_FILE`: both or none, and the key is that of the certificate.
 pub(super) fn files(r: &mut Resolver, read: ReadFile) -> Taken<Option<TlsFiles>> {
-    let cert = r.optional(var::TLS_CERT_FILE, |path| Ok((PathBuf::from(path), chain(path, read)?)));
-    let key = r.optional(var::TLS_KEY_FILE, |path| Ok((PathBuf::from(path), private_key(path, read)?)));
+    let cert =
+        r.optional(var::TLS_CERT_FILE, |path| Ok((PathBuf::from(path), read_with(path, read, certificate::chain)?)));
+    let key = r.optional(var::TLS_KEY_FILE, |path| {
+        Ok((PathBuf::from(path), read_with(path, read, certificate::private_key)?))
+    });
     let ((cert, chain), (key, private_key)) = match (cert?, key?) {
         (None, None) => return Ok(None),
         (Some(cert), Some(key)) => (cert, key),
@@ -30,40 +28,22 @@ pub(super) fn files(r: &mut Resolver, read: ReadFile) -> Taken<Option<TlsFiles>>
             return Err(Refused);
         }
     };
-    match CertifiedKey::from_der(chain, private_key, &ring::default_provider()) {
+    match certificate::certified(chain, private_key) {
         Ok(_) => Ok(Some(TlsFiles { cert, key })),
-        Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
-            r.problem(var::TLS_KEY_FILE, "is not the key of the first certificate in TLS_CERT_FILE");
-            Err(Refused)
-        }
-        Err(Error::InvalidCertificate(_)) => {
-            r.problem(var::TLS_CERT_FILE, "contains a first certificate that cannot be read");
-            Err(Refused)
-        }
-        // The error's text may show the key's.
-        Err(_) => {
-            r.problem(
-                var::TLS_KEY_FILE,
-                "contains a key that cannot be used: RSA, ECDSA (P-256, P-384) and Ed25519 can",
-            );
+        Err(unusable) => {
+            let (variable, why) = match unusable {
+                Unusable::Certificate(why) => (var::TLS_CERT_FILE, why),
+                Unusable::Key(why) => (var::TLS_KEY_FILE, why),
+            };
+            r.problem(variable, why);
             Err(Refused)
         }
     }
 }
 
-fn chain(path: &str, read: ReadFile) -> Parsed<Vec<CertificateDer<'static>>> {
+fn read_with<T>(path: &str, read: ReadFile, parse: fn(&[u8]) -> Result<T, Unusable>) -> Parsed<T> {
     let bytes = read(Path::new(path)).map_err(|error| format!("cannot be read: {error}"))?;
-    let chain = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>();
-    let chain = chain.map_err(|_| "is not a PEM file that can be read to its end")?;
-    if chain.is_empty() { Err("contains no certificate in PEM form".into()) } else { Ok(chain) }
-}
-
-fn private_key(path: &str, read: ReadFile) -> Parsed<PrivateKeyDer<'static>> {
-    let bytes = read(Path::new(path)).map_err(|error| format!("cannot be read: {error}"))?;
-    PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
-        pem::Error::NoItemsFound => "contains no private key in PEM form (without a passphrase)".to_owned(),
-        _ => "is not a PEM file that can be read to its end".to_owned(),
-    })
+    parse(&bytes).map_err(|(Unusable::Certificate(why) | Unusable::Key(why))| why.to_owned())
 }
 
 #[cfg(test)]
