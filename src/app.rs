@@ -159,13 +159,14 @@ fn open_routes(
     let mut open: Vec<Route> = Vec::with_capacity(routes.len());
     for settings in routes {
         let shared = open.iter().find(|other| other.settings.shares_pool_with(&settings));
-        let (pool, budget) = if let Some(other) = shared {
-            (Arc::clone(&other.pool), Arc::clone(&other.budget))
-        } else {
-            let (origin, transport) = (settings.base.origin(), settings.transport.clone());
-            let pool = Pool::new(origin, transport, resolver.clone(), tasks.clone()).map_err(StartError::Tls)?;
-            tasks.spawn(Arc::clone(&pool).maintain(shutdown.clone()));
-            (pool, RetryBudget::new(settings.budget))
+        let (pool, budget) = match shared {
+            Some(other) => (Arc::clone(&other.pool), Arc::clone(&other.budget)),
+            None => {
+                let (origin, transport) = (settings.base.origin(), settings.transport.clone());
+                let pool = Pool::new(origin, transport, resolver.clone(), tasks.clone()).map_err(StartError::Tls)?;
+                tasks.spawn(Arc::clone(&pool).maintain(shutdown.clone()));
+                (pool, RetryBudget::new(settings.budget))
+            }
         };
         open.push(Route { settings, pool, budget, hedge_budget: Arc::default() });
     }
@@ -194,21 +195,41 @@ async fn run_admin(listener: TcpListener, admin: Arc<Admin>, tasks: Tasks) {
     .await;
 }
 
-/// The start-up line, and what the operator should know.
+/// The start-up line, one for each route where there are several, and what the operator should know.
 fn announce(settings: &Settings, address: SocketAddr, admin: Option<SocketAddr>) {
     let admin = admin.map_or_else(|| "off".to_owned(), |address| format!("http://{address}"));
-    for route in &settings.routes {
+    let scheme = if settings.edge.tls.is_some() { "https" } else { "http" };
+    let (version, routes) = (env!("CARGO_PKG_VERSION"), settings.routes.len());
+    if let [route] = &settings.routes[..] {
         tracing::info!(
             upstream = %route.base,
+            prefix = %route.prefix,
+            proxy = %proxy_in_words(route),
             policy = %policy_in_words(&route.policy),
             %admin,
-            "forebay {} listens on http://{address}",
-            env!("CARGO_PKG_VERSION"),
+            "forebay {version} listens on {scheme}://{address}"
         );
+    } else {
+        tracing::info!(routes, %admin, "forebay {version} listens on {scheme}://{address}");
+        for route in &settings.routes {
+            tracing::info!(
+                upstream = %route.base,
+                proxy = %proxy_in_words(route),
+                policy = %policy_in_words(&route.policy),
+                "route {} serves {}",
+                route.name.as_deref().unwrap_or("of UPSTREAM_BASE_URL"),
+                route.prefix
+            );
+        }
     }
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
+}
+
+/// The proxy on the way to a route's upstream, without credentials.
+fn proxy_in_words(route: &RouteSettings) -> String {
+    route.transport.proxy.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string)
 }
 
 /// Raises the soft limit of open files to the hard one, and says so when that is too low.

@@ -23,9 +23,15 @@ const CODEX_IDLE: Duration = Duration::from_secs(300);
 /// Every variable as it is in force, then each route and how long its clients may wait, then what may not be meant.
 pub fn report(settings: &Settings) -> String {
     let mut lines = effective(&settings.effective);
-    for route in &settings.routes {
+    for (i, route) in settings.routes.iter().enumerate() {
         lines.extend(self::route(route, &settings.effective));
-        lines.extend(waits(&route.policy));
+        let twin = settings.routes[..i].iter().find(|other| races(other) && other.policy == route.policy);
+        match twin {
+            _ if !races(route) => {}
+            Some(twin) => lines.push(format!("  waits     as {}", title(twin))),
+            None => lines.extend([String::new()].into_iter().chain(waits(&route.policy))),
+        }
+        lines.push(String::new());
     }
     if settings.routes.iter().any(|route| route.stream_idle.is_none_or(|idle| idle >= CODEX_IDLE)) {
         lines.push(format!(
@@ -89,10 +95,7 @@ fn line(Effective { name, shown, origin }: &Effective, all: &[Effective]) -> Str
 
 /// What a route serves and how, and the variables that it has for itself.
 fn route(route: &RouteSettings, all: &[Effective]) -> Vec<String> {
-    let mut lines = vec![match &route.name {
-        Some(name) => format!("Route {name}"),
-        None => "Route of UPSTREAM_BASE_URL".to_owned(),
-    }];
+    let mut lines = vec![title(route)];
     let lists = [
         (&route.lanes.stream, Lane::Stream, "STREAM_PATHS"),
         (&route.lanes.redirect, Lane::Redirect, "REDIRECT_PATHS"),
@@ -111,8 +114,16 @@ fn route(route: &RouteSettings, all: &[Effective]) -> Vec<String> {
         let own = format!("ROUTE_{name}_");
         lines.extend(all.iter().filter(|e| e.name.starts_with(&own)).map(|e| line(e, all)));
     }
-    lines.push(String::new());
     lines
+}
+
+fn title(route: &RouteSettings) -> String {
+    route.name.as_ref().map_or_else(|| "Route of UPSTREAM_BASE_URL".to_owned(), |name| format!("Route {name}"))
+}
+
+/// Whether any of its requests is raced.
+fn races(route: &RouteSettings) -> bool {
+    route.lanes.otherwise == Lane::Race || !route.lanes.race.is_empty()
 }
 
 /// A lane as it is configured.
@@ -142,7 +153,6 @@ fn waits(policy: &Policy) -> Vec<String> {
         lines.extend(wait("Streams, and requests that generate nothing", policy.header_deadline, before, policy));
         lines.extend(wait("Generations that do not stream", policy.whole_answer_deadline, before, policy));
     }
-    lines.push(String::new());
     lines
 }
 

@@ -23,9 +23,15 @@ pub(super) const LOCAL: Arrival = Arrival { peer: IpAddr::V4(Ipv4Addr::LOCALHOST
 
 /// An edge with one route, and where its upstream's connections arrive.
 pub(super) fn edge() -> (Arc<Edge>, UnboundedReceiver<DuplexStream>) {
+    edge_with(|_| {})
+}
+
+/// The same with something changed about its route.
+pub(super) fn edge_with(change: impl FnOnce(&mut RouteSettings)) -> (Arc<Edge>, UnboundedReceiver<DuplexStream>) {
     let mut settings = RouteSettings::for_tests(1, 10);
     settings.policy.header_deadline = Duration::from_secs(300);
     settings.policy.whole_answer_deadline = Duration::from_secs(300);
+    change(&mut settings);
     let (pool, upstream) = Pool::in_memory(settings.transport.clone(), Duration::ZERO);
     let budget = RetryBudget::new(settings.budget);
     let settings_of_the_edge = EdgeSettings {

@@ -1,6 +1,7 @@
 //! What only shows when several routes are seen together.
 
 use crate::config::declare::{self as var, Variable};
+use crate::config::problem::quoted;
 use crate::config::resolve::{Resolver, Scope};
 use crate::config::settings::Resolved;
 use crate::routes::{Prefix, RouteSettings};
@@ -30,7 +31,10 @@ pub(in crate::config) fn prefixes(r: &mut Resolver, routes: &[Resolved], health_
             r.problem(var::PREFIX, "must not cover HEALTH_PATH, which is answered here");
         }
         if prefix.strip(&jobs_path).is_some() || jobs.strip(&prefix.to_string()).is_some() {
-            r.problem(var::PREFIX, format!("must not overlap JOBS_PATH ({jobs_path}), which is kept for jobs"));
+            r.problem(
+                var::PREFIX,
+                format!("must not overlap JOBS_PATH ({}), which is kept for jobs", quoted(&jobs_path)),
+            );
         }
     }
     r.enter(Scope::Global);

@@ -343,7 +343,8 @@ fn the_report_shows_each_route_and_what_it_has_for_itself() {
             "lane race",
             "proxy none",
             "ROUTE_A_PREFIX /a set",
-            "ROUTE_A_UPSTREAM_BASE_URL https://a.example set"
+            "ROUTE_A_UPSTREAM_BASE_URL https://a.example set",
+            "waits as Route of UPSTREAM_BASE_URL"
         ]
     );
     assert_eq!(
