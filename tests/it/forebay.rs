@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::client::{Client, Request, Response, get};
+use super::client::{Client, H2Client, Request, Response, get};
 use super::upstream::FakeUpstream;
 
 /// Short times, so that the tests are quick; the retry budget is out of the way, because one test is a burst of retries.
@@ -181,6 +181,11 @@ impl Forebay {
     /// A new client connection.
     pub fn connect(&self) -> Client {
         Client::connect(self.port)
+    }
+
+    /// A new client connection that speaks HTTP/2 at once.
+    pub fn connect_h2(&self) -> H2Client {
+        H2Client::connect(self.port)
     }
 
     /// One request on a connection of its own.

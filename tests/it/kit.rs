@@ -2,6 +2,11 @@
 //!
 //! A kit that sees too little makes every other test green.
 
+mod h2;
+mod outbound;
+mod tls;
+mod tunnels;
+
 use std::time::Duration;
 
 use super::client::{Client, Cut, get, post, request};

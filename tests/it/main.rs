@@ -13,7 +13,10 @@
 mod client;
 mod expect;
 mod forebay;
+mod frames;
+mod outbound;
 mod upstream;
+mod websocket_peers;
 
 mod guard;
 mod kit;
