@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::client::{Client, H2Client, Request, Response, get};
-use super::upstream::FakeUpstream;
+use super::upstream::{FakeUpstream, H2Upstream};
 
 /// Short times, so that the tests are quick; the retry budget is out of the way, because one test is a burst of retries.
 const DEFAULTS: [(&str, &str); 10] = [
@@ -45,6 +45,11 @@ impl Settings {
     /// The defaults of the tests, and this upstream.
     pub fn in_front_of(upstream: &FakeUpstream) -> Self {
         Self::new().set("UPSTREAM_BASE_URL", upstream.url())
+    }
+
+    /// The defaults of the tests, and this upstream, spoken to in HTTP/2 from the first byte.
+    pub fn in_front_of_h2(upstream: &H2Upstream) -> Self {
+        Self::new().set("UPSTREAM_BASE_URL", upstream.url()).set("UPSTREAM_HTTP2", "prior-knowledge")
     }
 
     /// The defaults of the tests, and no upstream.

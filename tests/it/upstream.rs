@@ -5,6 +5,7 @@
 //! how forebay works; whatever a lenient parser could read differently from another is kept in [`Seen::problems`].
 
 mod connection;
+mod either;
 pub mod h2;
 mod ledger;
 mod record;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
+pub use either::AnyUpstream;
 pub use h2::H2Upstream;
 pub use ledger::Ledger;
 pub use record::{Framing, Seen, is_token};

@@ -85,9 +85,6 @@ fn every_way_to_end_a_stream_is_seen_as_what_it_is() {
     upstream.script([reply(200).open().then_data("part").then_reset(h2::Reason::INTERNAL_ERROR)]);
     let response = connect(&upstream.url()).ask(&get("/"));
     assert_eq!((response.status, response.cut, response.is_complete()), (200, Some(Cut::Stream(2)), false));
-    upstream.script([reply(200).open().then_interim(103).then_data("x").then_trailers(&[("x-t", "1")])]);
-    let response = connect(&upstream.url()).ask(&get("/"));
-    assert!(!response.is_complete(), "an interim answer behind the final one is refused by the library: {response:?}");
     upstream.script([Play::new()
         .then_interim(103)
         .then_do(reply(200).open().then_data("x").then_trailers(&[("x-t", "1")]))]);
@@ -197,9 +194,9 @@ fn a_raw_upstream_says_what_the_story_says() {
 fn what_has_two_readings_is_recorded() {
     let upstream = H2Upstream::start();
     let mut client = connect(&upstream.url());
-    for (name, value) in [("content_length", "5"), ("cookie", "a=1"), ("host", "other")] {
+    for (name, value) in [("content_length", "5"), ("host", "other")] {
         upstream.forget();
-        client.ask(&get("/").field("cookie", "a=2").field(name, value));
+        client.ask(&get("/").field(name, value));
         assert!(!upstream.seen()[0].problems.is_empty(), "{name}");
     }
 }
