@@ -19,8 +19,10 @@ mod upstream;
 mod websocket_peers;
 
 mod guard;
+mod h2;
 mod kit;
 mod lifecycle;
 mod race;
 mod shape;
+mod smuggling;
 mod transparency;
