@@ -112,8 +112,14 @@ impl Client {
     #[track_caller]
     pub fn upgrade(&mut self, request: &Request) -> Response {
         self.send(request.bytes());
+        self.read_switch()
+    }
+
+    /// Reads the answer to a `GET` that asked for another protocol.
+    #[track_caller]
+    pub fn read_switch(&mut self) -> Response {
         self.until = Instant::now() + PATIENCE;
-        let mut response = response::read_head_or_switch(self, request.method());
+        let mut response = response::read_head_or_switch(self, "GET");
         if response.cut.is_none() && response.status != 101 {
             self.read_on(&mut response, usize::MAX);
         }

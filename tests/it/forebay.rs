@@ -321,6 +321,18 @@ impl ScratchFile {
         fs::write(&path, content).unwrap();
         Self(path)
     }
+
+    /// Writes something else into it.
+    pub fn overwrite(&self, content: &str) {
+        fs::write(&self.0, content).unwrap();
+    }
+
+    /// Puts another file into its place.
+    pub fn replace(&self, content: &str) {
+        let beside = self.0.with_extension("new");
+        fs::write(&beside, content).unwrap();
+        fs::rename(&beside, &self.0).unwrap();
+    }
 }
 
 impl std::fmt::Display for ScratchFile {

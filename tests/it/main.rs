@@ -25,4 +25,6 @@ mod lifecycle;
 mod race;
 mod shape;
 mod smuggling;
+mod tls;
 mod transparency;
+mod websocket;

@@ -41,6 +41,17 @@ fn what_came_with_the_request_is_the_tunnels_and_a_refusal_is_an_answer() {
 }
 
 #[test]
+fn an_upstream_that_ended_sending_still_listens() {
+    let upstream = FakeUpstream::start();
+    upstream.script([raw(SWITCH).then_end_sending().then_take_bytes()]);
+    let mut client = client(&upstream);
+    client.upgrade(&get("/"));
+    assert_eq!(client.take_rest(), (Vec::new(), Cut::Fin));
+    client.send("still here");
+    upstream.wait("what came after the FIN", |seen| seen[0].tunnelled == b"still here");
+}
+
+#[test]
 fn the_real_pair_speaks() {
     let server = EchoServer::start();
     block_on(async {

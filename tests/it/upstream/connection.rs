@@ -36,6 +36,7 @@ pub(super) fn serve(
             }
             return shared.ledger.closed(id);
         }
+        OnAccept::Blurt => drop((&socket).write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL")),
         OnAccept::Speak => {}
     }
     let _ = socket.set_nodelay(true);
@@ -135,6 +136,7 @@ impl Connection {
                     self.watch(number, || false)?;
                     return Err(Over);
                 }
+                Step::EndSending => drop(self.wire.socket().shutdown(Shutdown::Write)),
                 Step::Close => {
                     let _ = self.wire.socket().shutdown(Shutdown::Write);
                     let _ = self.watch_quietly(Duration::from_secs(2));
@@ -214,26 +216,32 @@ impl Connection {
         Over
     }
 
-    /// Reads the body as strictly as its framing allows, and records what is not strict.
+    /// Reads the body as strictly as its framing allows, and records what is not strict. What has come is in the record.
     fn read_body(&mut self, seen: &Seen, number: usize) -> Result<(), Over> {
-        let body = if !seen.all("transfer-encoding").is_empty() {
+        if !seen.all("transfer-encoding").is_empty() {
             self.shared.ledger.update(number, |s| s.framing = Framing::Chunked);
-            self.chunks(number)?
+            self.chunks(number)?;
         } else if let Some(length) = seen.get("content-length") {
             self.shared.ledger.update(number, |s| s.framing = Framing::Length);
-            self.exactly(length.parse().unwrap_or(0))?
-        } else {
-            Vec::new()
-        };
-        self.shared.ledger.update(number, |s| {
-            s.body = body;
-            s.complete = true;
-        });
+            self.body_bytes(length.parse().unwrap_or(0), number)?;
+        }
+        self.shared.ledger.update(number, |s| s.complete = true);
         Ok(())
     }
 
-    fn chunks(&mut self, number: usize) -> Result<Vec<u8>, Over> {
-        let mut body = Vec::new();
+    fn body_bytes(&mut self, mut left: usize, number: usize) -> Result<(), Over> {
+        while left > 0 {
+            if self.buffer.is_empty() {
+                self.fill_some()?;
+            }
+            let piece: Vec<u8> = self.buffer.drain(..left.min(self.buffer.len())).collect();
+            left -= piece.len();
+            self.shared.ledger.update(number, |s| s.body.extend(piece));
+        }
+        Ok(())
+    }
+
+    fn chunks(&mut self, number: usize) -> Result<(), Over> {
         loop {
             let line = self.through(b"\n")?;
             let digits = String::from_utf8_lossy(&line).trim_end_matches("\r\n").to_owned();
@@ -244,14 +252,12 @@ impl Connection {
                 return Err(Over);
             };
             if size == 0 {
-                self.trailers(number)?;
-                return Ok(body);
+                return self.trailers(number);
             }
-            body.extend(self.exactly(size)?);
+            self.body_bytes(size, number)?;
             if self.exactly(2)? != b"\r\n" {
-                self.shared
-                    .ledger
-                    .update(number, |s| s.problems.push("a chunk that does not end with CRLF".to_owned()));
+                let problem = "a chunk that does not end with CRLF".to_owned();
+                self.shared.ledger.update(number, |s| s.problems.push(problem));
                 return Err(Over);
             }
         }

@@ -17,7 +17,7 @@ pub struct Seen {
     pub target: Vec<u8>,
     /// Field names and values in order, values without surrounding blanks.
     pub fields: Vec<(String, Vec<u8>)>,
-    /// The body without its framing.
+    /// The body without its framing, as far as it has come.
     pub body: Vec<u8>,
     /// The trailer fields after a chunked body.
     pub trailers: Vec<(String, Vec<u8>)>,

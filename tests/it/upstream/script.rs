@@ -11,6 +11,8 @@ pub enum OnAccept {
     Speak,
     /// It is accepted, and nothing is ever read from it.
     NeverRead,
+    /// Somebody's answer is written before anything was asked; then HTTP is spoken on it.
+    Blurt,
     /// It is closed at once.
     Close,
 }
@@ -42,6 +44,8 @@ pub(super) enum Step {
     AwaitDeaf(Gate),
     /// Say nothing until the peer goes away.
     Stall,
+    /// Send a FIN, and go on.
+    EndSending,
     /// End the connection with a FIN: stop writing, and drop what still arrives.
     Close,
     /// Drop the connection as it is: a FIN, or a RST where something was not read.
@@ -135,6 +139,11 @@ impl Behaviour {
     /// Then take whatever comes, until the peer's FIN.
     pub fn then_take_bytes(self) -> Self {
         self.then(Step::Bounce { echo: false })
+    }
+
+    /// Then send a FIN, and go on with what comes next.
+    pub fn then_end_sending(self) -> Self {
+        self.then(Step::EndSending)
     }
 
     /// Then write very many bytes.
