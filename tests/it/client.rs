@@ -1,24 +1,29 @@
-//! A raw HTTP/1.1 client. It sends what it is told, and reads answers more strictly than any real one.
+//! Raw clients, HTTP/1.1 here and HTTP/2 in [`h2`]. They send what they are told, and read answers more strictly than any
+//! real one.
 
+pub mod h2;
 mod request;
 mod response;
+mod wire;
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
+pub use h2::H2Client;
 pub use request::{Request, get, post, request};
 pub use response::{Cut, Response};
+use wire::Wire;
 
 /// How long a client waits for an answer. Only a broken program makes it last that long.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// One client connection.
 pub struct Client {
-    socket: TcpStream,
+    wire: Wire,
     buffer: Vec<u8>,
     /// Until when the read under way may last.
     until: Instant,
@@ -29,16 +34,21 @@ pub struct Client {
 impl Client {
     /// Connects to a port of this machine, as soon as somebody listens there.
     pub fn connect(port: u16) -> Self {
-        let end = Instant::now() + PATIENCE;
-        let socket = loop {
-            match TcpStream::connect(("127.0.0.1", port)) {
-                Ok(socket) => break socket,
-                Err(e) => assert!(Instant::now() < end, "nobody accepts connections on port {port}: {e}"),
-            }
-            thread::sleep(Duration::from_millis(5));
-        };
-        socket.set_nodelay(true).unwrap();
-        Self { socket, buffer: Vec::new(), until: Instant::now(), last_read: Instant::now() }
+        Self::over(Wire::connect(port))
+    }
+
+    /// The same with TLS, its handshake done; or why it failed.
+    pub fn connect_tls(port: u16, config: Arc<rustls::ClientConfig>) -> std::io::Result<Self> {
+        Wire::connect_tls(port, config).map(Self::over)
+    }
+
+    fn over(wire: Wire) -> Self {
+        Self { wire, buffer: Vec::new(), until: Instant::now(), last_read: Instant::now() }
+    }
+
+    /// What TLS agreed on; none in clear.
+    pub fn tls(&self) -> Option<&rustls::ClientConnection> {
+        self.wire.tls()
     }
 
     /// Writes all of it. A peer that answers early and closes is not an error of the writer.
@@ -48,8 +58,7 @@ impl Client {
 
     /// Writes all of it; whether the peer still took it.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
-        self.socket.set_write_timeout(Some(PATIENCE)).unwrap();
-        self.socket.write_all(bytes.as_ref()).is_ok()
+        self.wire.write_all(bytes.as_ref())
     }
 
     /// Sends a request and reads its answer.
@@ -99,6 +108,43 @@ impl Client {
         self.read_body(response, usize::MAX);
     }
 
+    /// Sends a request that asks for another protocol, and reads the answer: after a 101 what follows is not HTTP.
+    #[track_caller]
+    pub fn upgrade(&mut self, request: &Request) -> Response {
+        self.send(request.bytes());
+        self.read_switch()
+    }
+
+    /// Reads the answer to a `GET` that asked for another protocol.
+    #[track_caller]
+    pub fn read_switch(&mut self) -> Response {
+        self.until = Instant::now() + PATIENCE;
+        let mut response = response::read_head_or_switch(self, "GET");
+        if response.cut.is_none() && response.status != 101 {
+            self.read_on(&mut response, usize::MAX);
+        }
+        response
+    }
+
+    /// The next bytes, whatever they mean: so many, or fewer if the peer ends before.
+    pub fn take(&mut self, count: usize) -> Vec<u8> {
+        self.until = Instant::now() + PATIENCE;
+        while self.buffer.len() < count && self.fill().is_ok() {}
+        let n = self.buffer.len().min(count);
+        self.buffer.drain(..n).collect()
+    }
+
+    /// All bytes until the peer ends, and how it did.
+    pub fn take_rest(&mut self) -> (Vec<u8>, Cut) {
+        self.until = Instant::now() + PATIENCE;
+        let cut = loop {
+            if let Err(cut) = self.fill() {
+                break cut;
+            }
+        };
+        (std::mem::take(&mut self.buffer), cut)
+    }
+
     #[track_caller]
     fn read_on(&mut self, response: &mut Response, at_least: usize) {
         response::read_body(self, response, at_least);
@@ -123,14 +169,19 @@ impl Client {
             match self.fill() {
                 Ok(()) => self.buffer.clear(),
                 Err(Cut::Timeout) => return false,
-                Err(Cut::Fin | Cut::Reset) => return true,
+                Err(_) => return true,
             }
         }
     }
 
+    /// Sends a FIN, and goes on reading.
+    pub fn end_sending(&self) {
+        let _ = self.wire.socket().shutdown(Shutdown::Write);
+    }
+
     /// Leaves with a FIN, but for a second the socket stays: nothing that is written to it is answered with a RST.
     pub fn finish_sending(self) {
-        let _ = self.socket.shutdown(Shutdown::Write);
+        self.end_sending();
         thread::spawn(move || {
             thread::sleep(Duration::from_secs(1));
             drop(self);
@@ -139,12 +190,12 @@ impl Client {
 
     /// Leaves with a RST.
     pub fn reset(self) {
-        SockRef::from(&self.socket).set_linger(Some(Duration::ZERO)).unwrap();
+        SockRef::from(self.wire.socket()).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     /// Takes few bytes at a time from the network, so that what is not read piles up at the sender.
     pub fn with_small_window(self) -> Self {
-        SockRef::from(&self.socket).set_recv_buffer_size(16 * 1024).unwrap();
+        SockRef::from(self.wire.socket()).set_recv_buffer_size(16 * 1024).unwrap();
         self
     }
 
@@ -172,23 +223,8 @@ impl Client {
     }
 
     fn fill(&mut self) -> Result<(), Cut> {
-        let mut block = [0; 16 * 1024];
-        loop {
-            let left = self.until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(Cut::Timeout);
-            }
-            self.socket.set_read_timeout(Some(left)).unwrap();
-            match self.socket.read(&mut block) {
-                Ok(0) => return Err(Cut::Fin),
-                Ok(n) => {
-                    self.buffer.extend_from_slice(&block[..n]);
-                    self.last_read = Instant::now();
-                    return Ok(());
-                }
-                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
-                Err(_) => return Err(Cut::Reset),
-            }
-        }
+        self.wire.read_into(&mut self.buffer, self.until)?;
+        self.last_read = Instant::now();
+        Ok(())
     }
 }

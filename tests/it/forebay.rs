@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::client::{Client, Request, Response, get};
-use super::upstream::FakeUpstream;
+use super::client::{Client, H2Client, Request, Response, get};
+use super::upstream::{FakeUpstream, H2Upstream};
 
 /// Short times, so that the tests are quick; the retry budget is out of the way, because one test is a burst of retries.
 const DEFAULTS: [(&str, &str); 10] = [
@@ -45,6 +45,11 @@ impl Settings {
     /// The defaults of the tests, and this upstream.
     pub fn in_front_of(upstream: &FakeUpstream) -> Self {
         Self::new().set("UPSTREAM_BASE_URL", upstream.url())
+    }
+
+    /// The defaults of the tests, and this upstream, spoken to in HTTP/2 from the first byte.
+    pub fn in_front_of_h2(upstream: &H2Upstream) -> Self {
+        Self::new().set("UPSTREAM_BASE_URL", upstream.url()).set("UPSTREAM_HTTP2", "prior-knowledge")
     }
 
     /// The defaults of the tests, and no upstream.
@@ -183,6 +188,11 @@ impl Forebay {
         Client::connect(self.port)
     }
 
+    /// A new client connection that speaks HTTP/2 at once.
+    pub fn connect_h2(&self) -> H2Client {
+        H2Client::connect(self.port)
+    }
+
     /// One request on a connection of its own.
     #[track_caller]
     pub fn ask(&self, request: &Request) -> Response {
@@ -310,6 +320,18 @@ impl ScratchFile {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("it-{}-file-{number}", std::process::id()));
         fs::write(&path, content).unwrap();
         Self(path)
+    }
+
+    /// Writes something else into it.
+    pub fn overwrite(&self, content: &str) {
+        fs::write(&self.0, content).unwrap();
+    }
+
+    /// Puts another file into its place.
+    pub fn replace(&self, content: &str) {
+        let beside = self.0.with_extension("new");
+        fs::write(&beside, content).unwrap();
+        fs::rename(&beside, &self.0).unwrap();
     }
 }
 

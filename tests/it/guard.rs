@@ -1,7 +1,8 @@
 //! What has two readings, what is too much, what is too slow (contract 3.4, 4, 5).
 
 mod bad_answers;
-mod corpus;
+pub mod corpus;
+pub mod judge;
 mod limits;
 mod pipelining;
 mod refusals;

@@ -2,6 +2,11 @@
 //!
 //! A kit that sees too little makes every other test green.
 
+mod h2;
+mod outbound;
+mod tls;
+mod tunnels;
+
 use std::time::Duration;
 
 use super::client::{Client, Cut, get, post, request};
@@ -135,6 +140,7 @@ fn an_early_answer_comes_before_the_body_is_read() {
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab");
     assert_eq!(client.read("POST").status, 413);
     assert!(!upstream.seen()[0].complete);
+    upstream.wait("what came so far", |seen| seen[0].body == b"ab");
     client.send("cd");
     let seen = upstream.wait("the body", |seen| seen[0].complete);
     assert_eq!(seen[0].body, b"abcd");

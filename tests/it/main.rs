@@ -13,11 +13,18 @@
 mod client;
 mod expect;
 mod forebay;
+mod frames;
+mod outbound;
 mod upstream;
+mod websocket_peers;
 
 mod guard;
+mod h2;
 mod kit;
 mod lifecycle;
 mod race;
 mod shape;
+mod smuggling;
+mod tls;
 mod transparency;
+mod websocket;

@@ -1,24 +1,31 @@
-//! A scripted upstream on raw sockets: it does to each request what the script says, and records what it received.
+//! Scripted upstreams: HTTP/1.1 on raw sockets here, HTTP/2 in [`h2`]. They do to each request what the script says, and
+//! record what they received.
 //!
 //! Blocking sockets and one thread per connection, so that a behaviour reads as the story it is. Nothing here knows
 //! how forebay works; whatever a lenient parser could read differently from another is kept in [`Seen::problems`].
 
 mod connection;
+mod either;
+pub mod h2;
+mod ledger;
 mod record;
 mod script;
 mod tls;
 
-use std::collections::HashMap;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex};
+use std::collections::VecDeque;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
+pub use either::AnyUpstream;
+pub use h2::H2Upstream;
+pub use ledger::Ledger;
 pub use record::{Framing, Seen, is_token};
 pub use script::{Behaviour, Gate, OnAccept, answer, close, echo, raw, reset, stall};
-pub use tls::Authority;
+pub use tls::{Authority, Certificate};
 
 /// How long a test waits for something that should happen at once. Only a broken program makes it last that long.
 pub const PATIENCE: Duration = Duration::from_secs(15);
@@ -42,9 +49,14 @@ impl FakeUpstream {
 
     /// An upstream for `https://127.0.0.1`, with a certificate of this authority.
     pub fn start_tls(authority: &Authority) -> Self {
+        Self::start_tls_with(authority, &[])
+    }
+
+    /// The same, choosing by ALPN among these protocols. What it speaks is HTTP/1.1, whatever was chosen.
+    pub fn start_tls_with(authority: &Authority, protocols: &[&str]) -> Self {
         let mut upstream = Self::refusing();
         upstream.scheme = "https";
-        upstream.tls = Some(authority.server_config());
+        upstream.tls = Some(authority.server_config(protocols));
         upstream.listening()
     }
 
@@ -87,100 +99,27 @@ impl FakeUpstream {
 
     /// A behaviour chosen per request: given are its head, and how many requests came before it since this call.
     pub fn answer_with(&self, choose: impl Fn(&Seen, usize) -> Behaviour + Send + Sync + 'static) {
-        let mut state = self.shared.state.lock().unwrap();
-        state.script = Arc::new(choose);
-        state.played = 0;
+        *self.shared.script.lock().unwrap() = (Arc::new(choose), 0);
     }
 
     /// What happens to each connection when it is accepted, in order; afterwards they speak HTTP.
     pub fn on_accept<const N: usize>(&self, behaviours: [OnAccept; N]) {
-        self.shared.state.lock().unwrap().on_accept = behaviours.into_iter().collect();
+        *self.shared.on_accept.lock().unwrap() = behaviours.into_iter().collect();
     }
+}
 
-    /// Every request so far, in the order in which their heads arrived.
-    pub fn seen(&self) -> Vec<Seen> {
-        self.shared.state.lock().unwrap().seen.clone()
-    }
+/// What it has seen.
+impl std::ops::Deref for FakeUpstream {
+    type Target = Ledger;
 
-    /// How many connections were accepted so far.
-    pub fn accepted(&self) -> usize {
-        self.shared.state.lock().unwrap().accepted
-    }
-
-    /// Forgets what was seen, between two cases that share one upstream.
-    pub fn forget(&self) {
-        let mut state = self.shared.state.lock().unwrap();
-        state.forgotten += state.seen.len();
-        state.seen.clear();
-    }
-
-    /// Waits until the heads of at least `count` requests have arrived.
-    #[track_caller]
-    pub fn wait_seen(&self, count: usize) -> Vec<Seen> {
-        self.wait(&format!("{count} requests at the upstream"), |seen| seen.len() >= count)
-    }
-
-    /// Waits until what was seen fulfils the condition.
-    #[track_caller]
-    pub fn wait(&self, what: &str, mut condition: impl FnMut(&[Seen]) -> bool) -> Vec<Seen> {
-        let end = Instant::now() + PATIENCE;
-        let mut state = self.shared.state.lock().unwrap();
-        while !condition(&state.seen) {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                let seen = state.seen.clone();
-                drop(state);
-                panic!("waited in vain for {what}; seen: {seen:#?}");
-            }
-            state = self.shared.changed.wait_timeout(state, left).unwrap().0;
-        }
-        state.seen.clone()
-    }
-
-    /// Waits until every connection is closed.
-    #[track_caller]
-    pub fn wait_all_closed(&self) {
-        let end = Instant::now() + PATIENCE;
-        let mut state = self.shared.state.lock().unwrap();
-        while !state.open.is_empty() {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                let open = state.open.len();
-                drop(state);
-                panic!("{open} upstream connections are still open");
-            }
-            state = self.shared.changed.wait_timeout(state, left).unwrap().0;
-        }
-    }
-
-    /// Asserts that exactly `count` requests have arrived, and that no further one comes for a while.
-    ///
-    /// The while can only be too short to notice a bug, never turn a good run red.
-    #[track_caller]
-    pub fn assert_no_more_than(&self, count: usize, a_while: Duration) {
-        thread::sleep(a_while);
-        let seen = self.seen();
-        assert_eq!(seen.len(), count, "requests at the upstream: {seen:#?}");
-    }
-
-    /// Asserts that nothing that arrived has two readings.
-    #[track_caller]
-    pub fn assert_unambiguous(&self) {
-        for seen in self.seen() {
-            assert!(seen.problems.is_empty(), "an ambiguous request reached the upstream: {seen:#?}");
-        }
+    fn deref(&self) -> &Ledger {
+        &self.shared.ledger
     }
 }
 
 impl Drop for FakeUpstream {
     fn drop(&mut self) {
-        // A failed test may have poisoned the lock; what is left must still be closed.
-        let mut state = self.shared.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        state.stopped = true;
-        for socket in state.open.values() {
-            let _ = socket.shutdown(Shutdown::Both);
-        }
-        drop(state);
+        self.shared.ledger.stop();
         // Wakes the accepting thread, which then sees that it is over.
         let _ = TcpStream::connect_timeout(&self.address, Duration::from_millis(200));
     }
@@ -188,89 +127,37 @@ impl Drop for FakeUpstream {
 
 /// What the threads of one upstream share.
 struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
+    ledger: Ledger,
+    /// The script, and how many requests it has played.
+    script: Mutex<(Arc<Script>, usize)>,
+    on_accept: Mutex<VecDeque<OnAccept>>,
 }
 
 /// Chooses a behaviour by the head, and by how many requests came before.
 type Script = dyn Fn(&Seen, usize) -> Behaviour + Send + Sync;
 
-struct State {
-    seen: Vec<Seen>,
-    /// How many requests [`FakeUpstream::forget`] dropped; the number of a request counts them.
-    forgotten: usize,
-    script: Arc<Script>,
-    /// How many requests the script has played.
-    played: usize,
-    on_accept: std::collections::VecDeque<OnAccept>,
-    accepted: usize,
-    /// The open connections by id. Removed before a connection is closed: the last handle closes the socket.
-    open: HashMap<usize, TcpStream>,
-    stopped: bool,
-}
-
 impl Shared {
     fn new() -> Arc<Self> {
         let ok = Behaviour::from(answer(200).body("ok"));
-        let state = State {
-            seen: Vec::new(),
-            forgotten: 0,
-            script: Arc::new(move |_, _| ok.clone()),
-            played: 0,
-            on_accept: std::collections::VecDeque::new(),
-            accepted: 0,
-            open: HashMap::new(),
-            stopped: false,
-        };
-        Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() })
-    }
-
-    fn stopped(&self) -> bool {
-        self.state.lock().unwrap().stopped
+        let script: Arc<Script> = Arc::new(move |_, _| ok.clone());
+        Arc::new(Self { ledger: Ledger::new(), script: Mutex::new((script, 0)), on_accept: Mutex::default() })
     }
 
     /// Records a request, and what is to be done with it.
     fn begin(&self, seen: Seen) -> (usize, Behaviour) {
-        let mut state = self.state.lock().unwrap();
-        let (script, nth) = (Arc::clone(&state.script), state.played);
-        state.played += 1;
-        let number = state.forgotten + state.seen.len();
-        let behaviour = script(&seen, nth);
-        state.seen.push(seen);
-        self.changed.notify_all();
-        (number, behaviour)
-    }
-
-    /// Adds to what is known of a request.
-    fn update(&self, number: usize, change: impl FnOnce(&mut Seen)) {
-        let mut state = self.state.lock().unwrap();
-        if let Some(index) = number.checked_sub(state.forgotten)
-            && let Some(seen) = state.seen.get_mut(index)
-        {
-            change(seen);
-        }
-        self.changed.notify_all();
-    }
-
-    fn closed(&self, id: usize) {
-        self.state.lock().unwrap().open.remove(&id);
-        self.changed.notify_all();
+        self.ledger.begin(seen, |seen| {
+            let mut script = self.script.lock().unwrap();
+            script.1 += 1;
+            (script.0)(seen, script.1 - 1)
+        })
     }
 }
 
 fn accept_all(listener: &TcpListener, shared: &Arc<Shared>, tls: Option<&Arc<rustls::ServerConfig>>) {
     for socket in listener.incoming() {
         let Ok(socket) = socket else { continue };
-        let mut state = shared.state.lock().unwrap();
-        if state.stopped {
-            return;
-        }
-        state.accepted += 1;
-        let id = state.accepted;
-        state.open.insert(id, socket.try_clone().unwrap());
-        let first = state.on_accept.pop_front().unwrap_or(OnAccept::Speak);
-        drop(state);
-        shared.changed.notify_all();
+        let Some(id) = shared.ledger.opened(&socket) else { return };
+        let first = shared.on_accept.lock().unwrap().pop_front().unwrap_or(OnAccept::Speak);
         let (shared, tls) = (Arc::clone(shared), tls.cloned());
         thread::spawn(move || connection::serve(&shared, id, socket, tls, first));
     }

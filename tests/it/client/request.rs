@@ -1,4 +1,4 @@
-//! The bytes of a request.
+//! A request, and its bytes on HTTP/1.1; [`super::H2Client`] makes frames of it.
 
 /// A request as it will be written.
 #[derive(Clone, Debug)]
@@ -7,12 +7,12 @@ pub struct Request {
     target: Vec<u8>,
     version: &'static str,
     host: Option<Vec<u8>>,
-    fields: Vec<u8>,
+    fields: Vec<(String, Vec<u8>)>,
     body: Body,
 }
 
 #[derive(Clone, Debug)]
-enum Body {
+pub(super) enum Body {
     None,
     Length(Vec<u8>),
     Chunked(Vec<Vec<u8>>),
@@ -43,7 +43,7 @@ pub fn post(target: impl AsRef<[u8]>, body: impl AsRef<[u8]>) -> Request {
 impl Request {
     /// One more field line; the value is written as it is.
     pub fn field(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.fields.extend([name.as_bytes(), b": ", value.as_ref(), b"\r\n"].concat());
+        self.fields.push((name.to_owned(), value.as_ref().to_vec()));
         self
     }
 
@@ -82,6 +82,22 @@ impl Request {
         self
     }
 
+    pub(super) fn target(&self) -> &[u8] {
+        &self.target
+    }
+
+    pub(super) fn authority(&self) -> Option<&[u8]> {
+        self.host.as_deref()
+    }
+
+    pub(super) fn fields(&self) -> &[(String, Vec<u8>)] {
+        &self.fields
+    }
+
+    pub(super) fn content(&self) -> &Body {
+        &self.body
+    }
+
     /// The method as it will be written.
     pub fn method(&self) -> &str {
         &self.method
@@ -93,7 +109,9 @@ impl Request {
         if let Some(host) = &self.host {
             out.extend([b"Host: ", host.as_slice(), b"\r\n"].concat());
         }
-        out.extend_from_slice(&self.fields);
+        for (name, value) in &self.fields {
+            out.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+        }
         match &self.body {
             Body::None => out.extend_from_slice(b"\r\n"),
             Body::Length(body) => {

@@ -9,16 +9,18 @@ pub struct Response {
     pub status: u16,
     /// The reason phrase.
     pub reason: String,
-    /// `HTTP/1.1` or `HTTP/1.0`.
+    /// `HTTP/1.1`, `HTTP/1.0` or `HTTP/2`.
     pub version: String,
     /// Names and values in order, values without surrounding blanks.
     pub fields: Vec<(String, Vec<u8>)>,
     /// The body without its framing, as far as it was read.
     pub body: Vec<u8>,
+    /// The trailer fields after it.
+    pub trailers: Vec<(String, Vec<u8>)>,
     /// The statuses of the interim answers before it.
     pub interim: Vec<u16>,
     /// Where the body stands.
-    framing: Framing,
+    pub(super) framing: Framing,
     /// Why it did not come to its end.
     pub cut: Option<Cut>,
 }
@@ -32,10 +34,12 @@ pub enum Cut {
     Reset,
     /// Nothing came for too long.
     Timeout,
+    /// RST_STREAM with this code (RFC 9113 §7).
+    Stream(u32),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
+pub(super) enum Framing {
     /// Nothing follows, or everything was read.
     Done,
     /// That many bytes follow.
@@ -46,13 +50,14 @@ enum Framing {
 }
 
 impl Response {
-    fn empty() -> Self {
+    pub(super) fn empty() -> Self {
         Self {
             status: 0,
             reason: String::new(),
             version: String::new(),
             fields: Vec::new(),
             body: Vec::new(),
+            trailers: Vec::new(),
             interim: Vec::new(),
             framing: Framing::Done,
             cut: None,
@@ -72,6 +77,12 @@ impl Response {
     /// The first value of a field as text.
     pub fn get(&self, name: &str) -> Option<String> {
         self.all(name).first().map(|v| String::from_utf8_lossy(v).into_owned())
+    }
+
+    /// The first value of a trailer field as text.
+    pub fn trailer(&self, name: &str) -> Option<String> {
+        let found = self.trailers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
+        found.map(|(_, v)| String::from_utf8_lossy(v).into_owned())
     }
 
     /// The body as text.
@@ -97,6 +108,14 @@ impl std::fmt::Debug for Response {
 /// Reads interim answers and one final head.
 #[track_caller]
 pub(super) fn read_head(client: &mut Client, method: &str) -> Response {
+    let response = read_head_or_switch(client, method);
+    assert_ne!(response.status, 101, "another protocol, which nobody asked for: {response:?}");
+    response
+}
+
+/// The same, but `101` is an answer too: nothing of what follows it is read.
+#[track_caller]
+pub(super) fn read_head_or_switch(client: &mut Client, method: &str) -> Response {
     let mut response = Response::empty();
     loop {
         let interim = std::mem::take(&mut response.interim);
@@ -106,7 +125,7 @@ pub(super) fn read_head(client: &mut Client, method: &str) -> Response {
             response.cut = Some(cut);
             return response;
         }
-        if !(100..200).contains(&response.status) {
+        if !(100..200).contains(&response.status) || response.status == 101 {
             break;
         }
         response.interim.push(response.status);
@@ -133,17 +152,25 @@ fn one_head(client: &mut Client, response: &mut Response) -> Result<(), Cut> {
     assert!(matches!(response.version.as_str(), "HTTP/1.1" | "HTTP/1.0"), "the status line {line:?}");
     assert!(status.len() == 3 && status.bytes().all(|b| b.is_ascii_digit()), "the status line {line:?}");
     response.status = status.parse().unwrap();
+    response.fields = fields(client)?;
+    Ok(())
+}
+
+/// Field lines up to the empty one.
+#[track_caller]
+fn fields(client: &mut Client) -> Result<Vec<(String, Vec<u8>)>, Cut> {
+    let mut fields = Vec::new();
     loop {
         let line = client.line()?;
         if line.is_empty() {
-            return Ok(());
+            return Ok(fields);
         }
         let colon =
             line.iter().position(|b| *b == b':').unwrap_or_else(|| panic!("no colon in {}", line.escape_ascii()));
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         assert!(crate::upstream::is_token(name), "the field name {}", name.escape_ascii());
         assert!(!value.iter().any(|b| *b < b' ' && *b != b'\t'), "a control in {}", line.escape_ascii());
-        response.fields.push((String::from_utf8_lossy(name).into_owned(), value.to_vec()));
+        fields.push((String::from_utf8_lossy(name).into_owned(), value.to_vec()));
     }
 }
 
@@ -153,10 +180,10 @@ fn framing_of(response: &Response, method: &str) -> Framing {
     assert!(lengths.len() + codings.len() <= 1, "one way to frame a body: {response:?}");
     assert!(codings.iter().all(|c| c.eq_ignore_ascii_case(b"chunked")), "a transfer coding: {response:?}");
     let length = lengths.first().map(|l| String::from_utf8_lossy(l).parse().expect("a length of digits"));
-    if response.status == 204 {
-        assert!(lengths.is_empty() && codings.is_empty(), "204 has no framing fields: {response:?}");
+    if matches!(response.status, 101 | 204) {
+        assert!(lengths.is_empty() && codings.is_empty(), "no framing fields: {response:?}");
     }
-    if method == "HEAD" || matches!(response.status, 204 | 304) {
+    if method == "HEAD" || matches!(response.status, 101 | 204 | 304) {
         return Framing::Done;
     }
     match length {
@@ -198,7 +225,7 @@ fn one_piece(client: &mut Client, response: &mut Response) -> Result<(), Cut> {
             assert!(!digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit()), "the chunk line {line:?}");
             match usize::from_str_radix(digits, 16).unwrap() {
                 0 => {
-                    while !client.line()?.is_empty() {}
+                    response.trailers = fields(client)?;
                     response.framing = Framing::Done;
                 }
                 size => response.framing = Framing::Chunked(Some(size)),

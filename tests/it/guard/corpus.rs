@@ -2,25 +2,29 @@
 //!
 //! Asserted is what the *upstream* received: nothing, or one request that has one reading.
 
-use std::time::Duration;
+use super::judge::Verdict::{Bad, Clean, Refused};
+use super::judge::{Case, judge, settings};
+use crate::client::get;
+use crate::expect::assert_error;
+use crate::upstream::{AnyUpstream, FakeUpstream};
 
-use super::one_attempt;
-use crate::client::{Response, get};
-use crate::expect::{assert_error, is_own};
-use crate::forebay::{Forebay, Settings};
-use crate::upstream::{FakeUpstream, PATIENCE, Seen, answer};
-
-/// What must become of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    /// One 400 in the shape of section 5, nothing upstream, and the connection closes.
-    Bad,
-    /// As `Bad`, but another 4xx says it as well.
-    Refused,
-    /// Refused, or passed on in a form that has one reading.
-    Clean,
+/// All of it.
+pub fn every_case() -> Vec<Case> {
+    [
+        both_framings(),
+        disguised(),
+        lengths(),
+        field_lines(),
+        request_lines_and_targets(),
+        chunked_bodies(),
+        expectations_and_upgrades(),
+    ]
+    .concat()
 }
-use Verdict::{Bad, Clean, Refused};
+
+fn judge_on_http1(cases: Vec<Case>) {
+    judge(cases, &AnyUpstream::One(FakeUpstream::start()));
+}
 
 /// The request that must never be seen.
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -36,75 +40,7 @@ fn with_line(line: &[u8], fields: &[&[u8]], rest: &str) -> Vec<u8> {
     [line, b"\r\nHost: a\r\n", &fields, b"\r\n", rest.as_bytes()].concat()
 }
 
-type Case = (Verdict, Vec<u8>);
-
-fn settings(upstream: &FakeUpstream) -> Settings {
-    // A message whose end never comes is cut soon; a connection that is kept stays open for longer than a test waits.
-    one_attempt(upstream)
-        .set("CLIENT_HEADER_TIMEOUT_SECONDS", "0.7")
-        .set("CLIENT_BODY_TIMEOUT_SECONDS", "0.7")
-        .set("CLIENT_IDLE_SECONDS", 60)
-        .set("MAX_REQUEST_BODY_BYTES", "1MiB")
-}
-
-/// One forebay for all cases: a connection that one of them poisons shows in the next.
-fn judge(cases: Vec<Case>) {
-    let upstream = FakeUpstream::start();
-    upstream.answer_with(|seen, _| answer(200).field("X-Target", &seen.target).body("up").into());
-    let forebay = settings(&upstream).start();
-    for (number, (verdict, message)) in cases.into_iter().enumerate() {
-        let shown = String::from_utf8_lossy(&message[..message.len().min(300)]).escape_debug().to_string();
-        println!("{verdict:?}: {shown}");
-        upstream.forget();
-        let (answers, closed) = exchange(&forebay, &message, verdict);
-        let seen = upstream.seen();
-        assert_verdict(verdict, &answers, closed, &seen);
-        assert!(seen.iter().all(|s| s.path() != "/smuggled"), "smuggled: {seen:#?}");
-        assert!(seen.iter().all(|s| s.problems.is_empty()), "two readings reached the upstream: {seen:#?}");
-        assert!(seen.iter().all(|s| s.all("host") == [upstream.authority().as_bytes()]), "{seen:#?}");
-        let canary = format!("/canary{number}");
-        let next = forebay.get(&canary);
-        assert_eq!((next.status, next.get("x-target")), (200, Some(canary)), "another exchange was disturbed");
-    }
-}
-
-/// All answers to a message, and whether the connection was closed after them.
-fn exchange(forebay: &Forebay, message: &[u8], verdict: Verdict) -> (Vec<Response>, bool) {
-    let mut client = forebay.connect();
-    client.send(message);
-    let mut answers = Vec::new();
-    loop {
-        // After an answer that keeps the connection open, nothing more is expected to come.
-        let kept = verdict == Clean && answers.last().is_some_and(|a: &Response| a.status == 200);
-        let patience = if kept { Duration::from_millis(100) } else { PATIENCE };
-        let response = client.read_within("POST", patience);
-        if response.status == 0 {
-            return (answers, response.cut != Some(crate::client::Cut::Timeout));
-        }
-        answers.push(response);
-    }
-}
-
-#[track_caller]
-fn assert_verdict(verdict: Verdict, answers: &[Response], closed: bool, seen: &[Seen]) {
-    if verdict == Clean && answers.iter().any(|a| a.status == 200) {
-        assert_eq!(seen.len(), answers.iter().filter(|a| a.status == 200).count(), "{answers:?} for {seen:#?}");
-        return;
-    }
-    assert!(seen.is_empty(), "what is refused does not reach the upstream: {seen:#?}");
-    let [refusal] = answers else { panic!("one answer was expected: {answers:?}") };
-    assert!(closed, "the connection closes after {refusal:?}");
-    match verdict {
-        Bad => assert_error(refusal, 400, "bad_request"),
-        Refused | Clean => {
-            assert!(matches!(refusal.status, 400 | 408 | 413 | 417 | 431), "{refusal:?}");
-            assert!(is_own(refusal), "{refusal:?}");
-        }
-    }
-}
-
-#[test]
-fn content_length_beside_transfer_encoding() {
+fn both_framings() -> Vec<Case> {
     let smuggling_chunk = format!("{:x}\r\n{SMUGGLED}\r\n0\r\n\r\n", SMUGGLED.len());
     let mut cases = vec![
         (Clean, sent(&[b"Content-Length: 6", b"Transfer-Encoding: chunked"], "0\r\n\r\nG")),
@@ -124,7 +60,7 @@ fn content_length_beside_transfer_encoding() {
     for disguise in disguised_codings() {
         cases.push((Clean, sent(&[b"Content-Length: 5", disguise], &format!("0\r\n\r\n{SMUGGLED}"))));
     }
-    judge(cases);
+    cases
 }
 
 /// Every one of these is, to somebody, `Transfer-Encoding: chunked`.
@@ -165,17 +101,15 @@ fn disguised_codings() -> Vec<&'static [u8]> {
     ]
 }
 
-#[test]
-fn a_transfer_coding_in_disguise() {
+fn disguised() -> Vec<Case> {
     // Alone, some are an odd way to say nothing: refused, or passed on without a second reading.
     let clean: [&[u8]; 2] = [b"X: y\nTransfer-Encoding: chunked", b"Transfer-Encoding: ,chunked"];
     let cases = disguised_codings().into_iter().filter(|d| !clean.contains(d)).map(|d| (Bad, sent(&[d], HELLO)));
     let clean = clean.into_iter().map(|d| (Clean, sent(&[d], HELLO)));
-    judge(cases.chain(clean).collect());
+    cases.chain(clean).collect()
 }
 
-#[test]
-fn a_content_length_that_is_no_number_or_two() {
+fn lengths() -> Vec<Case> {
     let mut cases = Vec::new();
     for value in
         ["+5", "-5", "0x5", "5.0", "5e0", "5,6", "1_0", "5\0", "\u{0665}", "'5'", "5 5", "", "99999999999999999999"]
@@ -194,11 +128,10 @@ fn a_content_length_that_is_no_number_or_two() {
     cases.push((Bad, sent(&[b"Content_Length: 5"], "hello")));
     cases.push((Bad, sent(&[b"Content-Length : 5"], "hello")));
     cases.push((Clean, b"POST /t HTTP/1.1\r\nHost: a\r\nX: y\nContent-Length: 5\r\n\r\nhello".to_vec()));
-    judge(cases);
+    cases
 }
 
-#[test]
-fn field_lines_that_hide_something() {
+fn field_lines() -> Vec<Case> {
     let field = |bytes: &[u8]| with_line(b"GET /t HTTP/1.1", &[bytes], "");
     let mut cases = vec![
         (Bad, field(b"X: a\r\n b")),
@@ -224,11 +157,10 @@ fn field_lines_that_hide_something() {
     for byte in b"(),/;<=>?@[\\]{}\"" {
         cases.push((Bad, field(&[b"X", [*byte].as_slice(), b"Y: a"].concat())));
     }
-    judge(cases);
+    cases
 }
 
-#[test]
-fn request_lines_and_targets() {
+fn request_lines_and_targets() -> Vec<Case> {
     let line = |bytes: &[u8]| with_line(bytes, &[], "");
     let target = |bytes: &[u8]| line(&[b"GET ", bytes, b" HTTP/1.1"].concat());
     let mut cases = vec![
@@ -269,11 +201,10 @@ fn request_lines_and_targets() {
     for clean in ["t", ":80/t", "\\t", "*", "http:/t", "?q", "", "//a/t", "/t\nu", "ftp://a/t", "file:///etc/passwd"] {
         cases.push((Clean, target(clean.as_bytes())));
     }
-    judge(cases);
+    cases
 }
 
-#[test]
-fn chunked_bodies() {
+fn chunked_bodies() -> Vec<Case> {
     let body = |bytes: &str| sent(&[b"Transfer-Encoding: chunked"], bytes);
     let long_extension = format!("5;{}\r\nhello\r\n0\r\n\r\n", "a".repeat(200_000));
     let mut cases: Vec<Case> = [
@@ -318,12 +249,11 @@ fn chunked_bodies() {
     ] {
         cases.push((Clean, body(clean)));
     }
-    judge(cases);
+    cases
 }
 
-#[test]
-fn expectations_and_upgrades() {
-    judge(vec![
+fn expectations_and_upgrades() -> Vec<Case> {
+    vec![
         (Refused, sent(&[b"Expect: y 100-continue", b"Content-Length: 5"], "hello")),
         (Clean, sent(&[b"Expect: 100-continue", b"Expect: 100-continue", b"Content-Length: 5"], "hello")),
         (
@@ -335,14 +265,14 @@ fn expectations_and_upgrades() {
             ),
         ),
         (Clean, with_line(b"GET /t HTTP/1.1", &[b"Connection: Upgrade", b"Upgrade: foo"], "")),
-    ]);
+    ]
 }
 
 #[test]
 fn the_upstreams_address_never_comes_from_the_request() {
     let trap = FakeUpstream::start();
     let upstream = FakeUpstream::start();
-    let forebay = settings(&upstream).start();
+    let forebay = settings(crate::forebay::Settings::in_front_of(&upstream)).start();
     let elsewhere = trap.authority();
     for target in [
         format!("http://{elsewhere}/t"),
@@ -365,7 +295,7 @@ fn the_upstreams_address_never_comes_from_the_request() {
 #[test]
 fn after_both_framings_the_connection_closes_and_the_length_is_gone() {
     let upstream = FakeUpstream::start();
-    let forebay = settings(&upstream).start();
+    let forebay = settings(crate::forebay::Settings::in_front_of(&upstream)).start();
     let mut client = forebay.connect();
     client.send(sent(&[b"Content-Length: 3", b"Transfer-Encoding: chunked"], &format!("{HELLO}{SMUGGLED}")));
     let response = client.read("POST");
@@ -377,4 +307,39 @@ fn after_both_framings_the_connection_closes_and_the_length_is_gone() {
     }
     assert_eq!((response.status, seen.len()), (200, 1), "{seen:#?}");
     assert_eq!((seen[0].body.as_slice(), seen[0].get("content-length").as_deref()), (b"hello".as_slice(), Some("5")));
+}
+
+#[test]
+fn content_length_beside_transfer_encoding() {
+    judge_on_http1(both_framings());
+}
+
+#[test]
+fn a_transfer_coding_in_disguise() {
+    judge_on_http1(disguised());
+}
+
+#[test]
+fn a_content_length_that_is_no_number_or_two() {
+    judge_on_http1(lengths());
+}
+
+#[test]
+fn field_lines_that_hide_something() {
+    judge_on_http1(field_lines());
+}
+
+#[test]
+fn request_lines_and_targets_have_one_reading() {
+    judge_on_http1(request_lines_and_targets());
+}
+
+#[test]
+fn chunked_bodies_have_one_reading() {
+    judge_on_http1(chunked_bodies());
+}
+
+#[test]
+fn expectations_and_upgrades_have_one_reading() {
+    judge_on_http1(expectations_and_upgrades());
 }

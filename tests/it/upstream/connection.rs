@@ -26,16 +26,17 @@ pub(super) fn serve(
     first: OnAccept,
 ) {
     match first {
-        OnAccept::Close => return shared.closed(id),
+        OnAccept::Close => return shared.ledger.closed(id),
         OnAccept::NeverRead => {
             // A small window, so that the writer notices early.
             let _ = SockRef::from(&socket).set_recv_buffer_size(4096);
             let begin = Instant::now();
-            while !shared.stopped() && begin.elapsed() < LONGEST {
+            while !shared.ledger.stopped() && begin.elapsed() < LONGEST {
                 thread::sleep(LOOK);
             }
-            return shared.closed(id);
+            return shared.ledger.closed(id);
         }
+        OnAccept::Blurt => drop((&socket).write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL")),
         OnAccept::Speak => {}
     }
     let _ = socket.set_nodelay(true);
@@ -114,10 +115,11 @@ impl Connection {
                 Step::Send(bytes) => self.send(bytes, number)?,
                 Step::Echo => {
                     let mut body = Vec::new();
-                    self.shared.update(number, |seen| body.clone_from(&seen.body));
+                    self.shared.ledger.update(number, |seen| body.clone_from(&seen.body));
                     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
                     self.send(&[head.as_bytes(), &body].concat(), number)?;
                 }
+                Step::Bounce { echo } => self.bounce(*echo, number)?,
                 Step::Flood(total) => self.flood(*total, number)?,
                 Step::Pause(pause) => {
                     let end = Instant::now() + *pause;
@@ -126,7 +128,7 @@ impl Connection {
                 Step::Await(gate) => self.watch(number, || gate.is_open())?,
                 Step::AwaitDeaf(gate) => {
                     let begin = Instant::now();
-                    while !gate.is_open() && !self.shared.stopped() && begin.elapsed() < LONGEST {
+                    while !gate.is_open() && !self.shared.ledger.stopped() && begin.elapsed() < LONGEST {
                         thread::sleep(LOOK);
                     }
                 }
@@ -134,6 +136,7 @@ impl Connection {
                     self.watch(number, || false)?;
                     return Err(Over);
                 }
+                Step::EndSending => drop(self.wire.socket().shutdown(Shutdown::Write)),
                 Step::Close => {
                     let _ = self.wire.socket().shutdown(Shutdown::Write);
                     let _ = self.watch_quietly(Duration::from_secs(2));
@@ -153,6 +156,25 @@ impl Connection {
         self.wire.write(bytes).map_err(|_| self.peer_left(number))
     }
 
+    /// Takes what comes until the peer's FIN, and sends it back if it should.
+    fn bounce(&mut self, echo: bool, number: usize) -> Result<(), Over> {
+        let begin = Instant::now();
+        loop {
+            let bytes = std::mem::take(&mut self.buffer);
+            self.shared.ledger.update(number, |seen| seen.tunnelled.extend_from_slice(&bytes));
+            if echo && !bytes.is_empty() {
+                self.send(&bytes, number)?;
+            }
+            if self.shared.ledger.stopped() || begin.elapsed() > LONGEST {
+                return Err(Over);
+            }
+            if self.fill().is_err() {
+                let _ = self.peer_left(number);
+                return Ok(());
+            }
+        }
+    }
+
     fn flood(&mut self, total: usize, number: usize) -> Result<(), Over> {
         let block = vec![b'f'; 64 * 1024];
         let mut sent = 0;
@@ -160,7 +182,7 @@ impl Connection {
             let part = &block[..block.len().min(total - sent)];
             self.send(part, number)?;
             sent += part.len();
-            self.shared.update(number, |seen| seen.flooded = sent);
+            self.shared.ledger.update(number, |seen| seen.flooded = sent);
         }
         Ok(())
     }
@@ -169,7 +191,7 @@ impl Connection {
     fn watch(&mut self, number: usize, mut done: impl FnMut() -> bool) -> Result<(), Over> {
         let begin = Instant::now();
         while !done() {
-            if self.shared.stopped() || begin.elapsed() > LONGEST {
+            if self.shared.ledger.stopped() || begin.elapsed() > LONGEST {
                 return Err(Over);
             }
             if self.fill().is_err() {
@@ -182,7 +204,7 @@ impl Connection {
     /// Reads and drops until the peer closes too.
     fn watch_quietly(&mut self, longest: Duration) -> Result<(), Over> {
         let begin = Instant::now();
-        while begin.elapsed() < longest && !self.shared.stopped() {
+        while begin.elapsed() < longest && !self.shared.ledger.stopped() {
             self.fill()?;
             self.buffer.clear();
         }
@@ -190,46 +212,52 @@ impl Connection {
     }
 
     fn peer_left(&self, number: usize) -> Over {
-        self.shared.update(number, |seen| seen.aborted = Some(Instant::now()));
+        self.shared.ledger.update(number, |seen| seen.aborted = Some(Instant::now()));
         Over
     }
 
-    /// Reads the body as strictly as its framing allows, and records what is not strict.
+    /// Reads the body as strictly as its framing allows, and records what is not strict. What has come is in the record.
     fn read_body(&mut self, seen: &Seen, number: usize) -> Result<(), Over> {
-        let body = if !seen.all("transfer-encoding").is_empty() {
-            self.shared.update(number, |s| s.framing = Framing::Chunked);
-            self.chunks(number)?
+        if !seen.all("transfer-encoding").is_empty() {
+            self.shared.ledger.update(number, |s| s.framing = Framing::Chunked);
+            self.chunks(number)?;
         } else if let Some(length) = seen.get("content-length") {
-            self.shared.update(number, |s| s.framing = Framing::Length);
-            self.exactly(length.parse().unwrap_or(0))?
-        } else {
-            Vec::new()
-        };
-        self.shared.update(number, |s| {
-            s.body = body;
-            s.complete = true;
-        });
+            self.shared.ledger.update(number, |s| s.framing = Framing::Length);
+            self.body_bytes(length.parse().unwrap_or(0), number)?;
+        }
+        self.shared.ledger.update(number, |s| s.complete = true);
         Ok(())
     }
 
-    fn chunks(&mut self, number: usize) -> Result<Vec<u8>, Over> {
-        let mut body = Vec::new();
+    fn body_bytes(&mut self, mut left: usize, number: usize) -> Result<(), Over> {
+        while left > 0 {
+            if self.buffer.is_empty() {
+                self.fill_some()?;
+            }
+            let piece: Vec<u8> = self.buffer.drain(..left.min(self.buffer.len())).collect();
+            left -= piece.len();
+            self.shared.ledger.update(number, |s| s.body.extend(piece));
+        }
+        Ok(())
+    }
+
+    fn chunks(&mut self, number: usize) -> Result<(), Over> {
         loop {
             let line = self.through(b"\n")?;
             let digits = String::from_utf8_lossy(&line).trim_end_matches("\r\n").to_owned();
             let size = usize::from_str_radix(&digits, 16).ok().filter(|_| !digits.starts_with('+'));
             let Some(size) = size else {
                 let problem = format!("the chunk line {}", line.escape_ascii());
-                self.shared.update(number, |s| s.problems.push(problem));
+                self.shared.ledger.update(number, |s| s.problems.push(problem));
                 return Err(Over);
             };
             if size == 0 {
-                self.trailers(number)?;
-                return Ok(body);
+                return self.trailers(number);
             }
-            body.extend(self.exactly(size)?);
+            self.body_bytes(size, number)?;
             if self.exactly(2)? != b"\r\n" {
-                self.shared.update(number, |s| s.problems.push("a chunk that does not end with CRLF".to_owned()));
+                let problem = "a chunk that does not end with CRLF".to_owned();
+                self.shared.ledger.update(number, |s| s.problems.push(problem));
                 return Err(Over);
             }
         }
@@ -240,8 +268,8 @@ impl Connection {
             let line = self.through(b"\r\n")?;
             match super::record::split_field(&line[..line.len() - 2]) {
                 _ if line == b"\r\n" => return Ok(()),
-                Some(field) => self.shared.update(number, |s| s.trailers.push(field)),
-                None => self.shared.update(number, |s| s.problems.push("a trailer without a colon".to_owned())),
+                Some(field) => self.shared.ledger.update(number, |s| s.trailers.push(field)),
+                None => self.shared.ledger.update(number, |s| s.problems.push("a trailer without a colon".to_owned())),
             }
         }
     }
@@ -267,7 +295,7 @@ impl Connection {
     fn fill_some(&mut self) -> Result<(), Over> {
         let before = self.buffer.len();
         while self.buffer.len() == before {
-            if self.shared.stopped() {
+            if self.shared.ledger.stopped() {
                 return Err(Over);
             }
             self.fill()?;
@@ -293,6 +321,6 @@ impl Connection {
 
     /// Closes the socket: the handle that the upstream keeps goes first, then this one.
     fn finish(self) {
-        self.shared.closed(self.id);
+        self.shared.ledger.closed(self.id);
     }
 }

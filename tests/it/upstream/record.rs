@@ -17,7 +17,7 @@ pub struct Seen {
     pub target: Vec<u8>,
     /// Field names and values in order, values without surrounding blanks.
     pub fields: Vec<(String, Vec<u8>)>,
-    /// The body without its framing.
+    /// The body without its framing, as far as it has come.
     pub body: Vec<u8>,
     /// The trailer fields after a chunked body.
     pub trailers: Vec<(String, Vec<u8>)>,
@@ -25,6 +25,8 @@ pub struct Seen {
     pub framing: Framing,
     /// The body arrived to its end.
     pub complete: bool,
+    /// What came after the head on a connection that is no HTTP any more.
+    pub tunnelled: Vec<u8>,
     /// How many bytes of a flood were taken.
     pub flooded: usize,
     /// When the head was there.
@@ -44,6 +46,8 @@ pub enum Framing {
     Length,
     /// `Transfer-Encoding: chunked`.
     Chunked,
+    /// DATA frames up to END_STREAM.
+    Frames,
 }
 
 impl Seen {
@@ -68,10 +72,39 @@ impl Seen {
             trailers: Vec::new(),
             framing: Framing::None,
             complete: false,
+            tunnelled: Vec::new(),
             flooded: 0,
             at: Instant::now(),
             aborted: None,
             problems,
+        }
+    }
+
+    /// A request on HTTP/2; pseudo fields stand among the others.
+    pub(super) fn of_frames(
+        connection: usize,
+        index: usize,
+        method: &str,
+        target: &str,
+        fields: Vec<(String, Vec<u8>)>,
+        framing: Framing,
+    ) -> Self {
+        Self {
+            connection,
+            index,
+            raw_head: Vec::new(),
+            method: method.to_owned(),
+            target: target.as_bytes().to_vec(),
+            problems: frame_problems(&fields),
+            fields,
+            body: Vec::new(),
+            trailers: Vec::new(),
+            framing,
+            complete: false,
+            tunnelled: Vec::new(),
+            flooded: 0,
+            at: Instant::now(),
+            aborted: None,
         }
     }
 
@@ -83,6 +116,12 @@ impl Seen {
     /// The first value of a field as text.
     pub fn get(&self, name: &str) -> Option<String> {
         self.all(name).first().map(|v| String::from_utf8_lossy(v).into_owned())
+    }
+
+    /// The first value of a trailer field as text.
+    pub fn trailer(&self, name: &str) -> Option<String> {
+        let found = self.trailers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
+        found.map(|(_, v)| String::from_utf8_lossy(v).into_owned())
     }
 
     /// The target as text.
@@ -174,6 +213,31 @@ pub(super) fn head_problems(raw: &[u8]) -> Vec<String> {
     }
     if hosts != 1 {
         problems.push(format!("{hosts} hosts"));
+    }
+    problems
+}
+
+/// The ambiguities of a request on HTTP/2 that its parser may have let through (RFC 9113 §8.2.2, §8.3.1).
+fn frame_problems(fields: &[(String, Vec<u8>)]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let count = |name: &str| fields.iter().filter(|(n, _)| n == name).count();
+    for (name, value) in fields {
+        match name.as_str() {
+            "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" | "http2-settings" => {
+                problems.push(format!("{name}, which is of HTTP/1.1"));
+            }
+            "te" if value != b"trailers" => problems.push(format!("te: {}", value.escape_ascii())),
+            "content_length" | "transfer_encoding" => problems.push("a twin of a framing field".to_owned()),
+            _ => {}
+        }
+        if value.iter().any(|b| (*b < b' ' && *b != b'\t') || *b == 0x7f) {
+            problems.push(format!("a control in the value of {name}"));
+        }
+    }
+    for (name, most) in [("content-length", 1), ("host", 0)] {
+        if count(name) > most {
+            problems.push(format!("{} times {name}", count(name)));
+        }
     }
     problems
 }

@@ -11,6 +11,8 @@ pub enum OnAccept {
     Speak,
     /// It is accepted, and nothing is ever read from it.
     NeverRead,
+    /// Somebody's answer is written before anything was asked; then HTTP is spoken on it.
+    Blurt,
     /// It is closed at once.
     Close,
 }
@@ -30,6 +32,8 @@ pub(super) enum Step {
     Send(Vec<u8>),
     /// Answer `200` with the request's own body.
     Echo,
+    /// Take what comes until the peer's FIN, counted in `Seen::tunnelled`; and send it back.
+    Bounce { echo: bool },
     /// Write this many bytes, counted in `Seen::flooded`, as fast as they are taken.
     Flood(usize),
     /// Wait, or end when the peer goes away.
@@ -40,6 +44,8 @@ pub(super) enum Step {
     AwaitDeaf(Gate),
     /// Say nothing until the peer goes away.
     Stall,
+    /// Send a FIN, and go on.
+    EndSending,
     /// End the connection with a FIN: stop writing, and drop what still arrives.
     Close,
     /// Drop the connection as it is: a FIN, or a RST where something was not read.
@@ -63,7 +69,8 @@ impl Gate {
         self.0.store(true, Ordering::SeqCst);
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    /// Whether it was opened.
+    pub fn is_open(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 }
@@ -122,6 +129,21 @@ impl Behaviour {
     /// Then write the end of a chunked body.
     pub fn then_last_chunk(self) -> Self {
         self.then_send("0\r\n\r\n")
+    }
+
+    /// Then send back whatever comes, until the peer's FIN.
+    pub fn then_echo_bytes(self) -> Self {
+        self.then(Step::Bounce { echo: true })
+    }
+
+    /// Then take whatever comes, until the peer's FIN.
+    pub fn then_take_bytes(self) -> Self {
+        self.then(Step::Bounce { echo: false })
+    }
+
+    /// Then send a FIN, and go on with what comes next.
+    pub fn then_end_sending(self) -> Self {
+        self.then(Step::EndSending)
     }
 
     /// Then write very many bytes.
@@ -185,6 +207,7 @@ pub struct Answer {
 enum Body {
     Length(Vec<u8>),
     Chunked(Vec<Vec<u8>>),
+    Trailers(Vec<u8>, Vec<(String, String)>),
     UntilClose(Vec<u8>),
     None,
 }
@@ -239,6 +262,13 @@ impl Answer {
         self
     }
 
+    /// A chunked body with trailers behind it.
+    pub fn trailers(mut self, body: &str, trailers: &[(&str, &str)]) -> Self {
+        let trailers = trailers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        self.body = Body::Trailers(body.as_bytes().to_vec(), trailers);
+        self
+    }
+
     /// A body that ends where the connection ends.
     pub fn body_until_close(mut self, body: impl AsRef<[u8]>) -> Self {
         self.body = Body::UntilClose(body.as_ref().to_vec());
@@ -275,6 +305,11 @@ impl From<Answer> for Behaviour {
             }
             Body::Chunked(chunks) => {
                 let body: Vec<u8> = chunks.iter().flat_map(chunk).chain(b"0\r\n\r\n".iter().copied()).collect();
+                raw(answer.head_bytes("Transfer-Encoding: chunked\r\n")).merged_with(&body)
+            }
+            Body::Trailers(body, trailers) => {
+                let trailers = trailers.iter().flat_map(|(name, value)| format!("{name}: {value}\r\n").into_bytes());
+                let body: Vec<u8> = chunk(body).into_iter().chain(*b"0\r\n").chain(trailers).chain(*b"\r\n").collect();
                 raw(answer.head_bytes("Transfer-Encoding: chunked\r\n")).merged_with(&body)
             }
             Body::UntilClose(body) => raw(answer.head_bytes("Connection: close\r\n")).merged_with(body).then_close(),
