@@ -11,16 +11,6 @@ mod run;
 #[cfg(test)]
 mod run_tests;
 mod timeline;
-#[derive(Clone, Copy, Debug)]
-pub enum Mode {
-    Race,
-    Once,
-}
-pub fn needs_aside(_: &http::HeaderMap, _: u64) -> bool {
-    false
-}
-#[derive(Debug, Default)]
-pub struct HedgeBudget;
 
 pub use look::expectation;
 pub use plan::{Input, Limits, Plan, Step, Trouble, Why};

@@ -57,7 +57,6 @@ pub enum Expectation {
     EarlyHead,
     /// A generation that does not stream: its head comes when the whole answer is ready.
     WholeAnswer,
-    Unknown,
 }
 
 impl Policy {
@@ -65,7 +64,7 @@ impl Policy {
     pub fn deadline(&self, expectation: Expectation) -> Duration {
         match expectation {
             Expectation::EarlyHead => self.header_deadline,
-            Expectation::Unknown | Expectation::WholeAnswer => self.whole_answer_deadline,
+            Expectation::WholeAnswer => self.whole_answer_deadline,
         }
     }
 

@@ -25,8 +25,6 @@ pub struct Course<'a> {
     pub policy: &'a Policy,
     /// What further attempts are taken from.
     pub budget: &'a Arc<RetryBudget>,
-    pub hedge_budget: &'a Arc<super::HedgeBudget>,
-    pub mode: super::Mode,
 }
 
 /// How a race ended.
@@ -64,7 +62,7 @@ pub async fn run(
     expectation: Expectation,
     timeline: &mut Timeline,
 ) -> RaceEnd {
-    let Course { pool, policy, budget, .. } = course;
+    let Course { pool, policy, budget } = course;
     let limits = Limits {
         max_attempts: policy.max_attempts,
         deadline: policy.deadline(expectation),
@@ -162,7 +160,6 @@ struct Field<'a> {
     write_limit: Duration,
 }
 
-#[expect(clippy::large_enum_variant, reason = "it is moved once, and most events are ends")]
 enum Event {
     Ended(AttemptNo, Result<Head, Failure>),
     Written { no: AttemptNo, at: Offset },

@@ -55,13 +55,7 @@ async fn read_request(stream: &mut DuplexStream, body: usize) -> Vec<u8> {
 }
 
 async fn race(track: &Track, outbound: &Outbound, timeline: &mut Timeline) -> RaceEnd {
-    let course = Course {
-        pool: &track.pool,
-        policy: &track.policy,
-        budget: &track.budget,
-        hedge_budget: &Arc::default(),
-        mode: super::Mode::Race,
-    };
+    let course = Course { pool: &track.pool, policy: &track.policy, budget: &track.budget };
     run(course, outbound, Expectation::EarlyHead, timeline).await
 }
 

@@ -15,5 +15,4 @@ pub struct Route {
     pub pool: Arc<Pool>,
     /// How many further attempts its upstream may see at once.
     pub budget: Arc<RetryBudget>,
-    pub hedge_budget: Arc<crate::race::HedgeBudget>,
 }
