@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Edge, EdgeSettings, serve};
 use crate::body::Quota;
 use crate::headers::{Forwarded, TrustedProxies};
-use crate::race::RetryBudget;
+use crate::race::{HedgeBudget, RetryBudget};
 use crate::routes::{AnswerSettings, Route, RouteSettings, Routes};
 use crate::shutdown::{Shutdown, Tasks};
 use crate::size::ByteSize;
@@ -29,6 +29,7 @@ fn edge() -> (Arc<Edge>, UnboundedReceiver<DuplexStream>) {
     settings.policy.whole_answer_deadline = Duration::from_secs(300);
     let (pool, upstream) = Pool::in_memory(settings.transport.clone(), Duration::ZERO);
     let budget = RetryBudget::new(settings.budget);
+    let hedge_budget = HedgeBudget::new(settings.hedge_budget_percent);
     let settings_of_the_edge = EdgeSettings {
         header_timeout: HEADER_TIMEOUT,
         body_timeout: Duration::from_secs(30),
@@ -43,7 +44,7 @@ fn edge() -> (Arc<Edge>, UnboundedReceiver<DuplexStream>) {
     };
     let edge = Edge {
         settings: settings_of_the_edge,
-        routes: Routes::new([Route { settings, pool, budget }]),
+        routes: Routes::new([Route { settings, pool, budget, hedge_budget }]),
         answers: AnswerSettings::for_tests(),
         quota: Quota::new(1 << 30),
         shutdown: Shutdown::default(),

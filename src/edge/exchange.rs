@@ -21,7 +21,7 @@ use crate::answer::{Answer, Code};
 use crate::body::{Collected, Limits, Payload, Snapshot};
 use crate::dialect::Dialect;
 use crate::headers::hop;
-use crate::race::{self, Committed, Course, Expectation, RaceEnd, Timeline, expectation};
+use crate::race::{self, Committed, Course, Expectation, Mode, RaceEnd, Timeline, expectation};
 use crate::routes::{Route, RouteSettings};
 use crate::upstream::{BaseUrl, Outbound, has_dot_segment};
 
@@ -86,7 +86,8 @@ async fn story(
     let Collected::Whole(body) = collected else { return Err(too_large(settings.max_request_body)) };
     let expectation = header_expectation(route, &parts, &target, &body).await;
     let outbound = outbound(settings, parts, &target, quotes, body)?;
-    let course = Course { pool: &route.pool, policy: &settings.policy, budget: &route.budget };
+    let (pool, policy, mode) = (&route.pool, &settings.policy, Mode::Race);
+    let course = Course { pool, policy, mode, budget: &route.budget, hedge_budget: &route.hedge_budget };
     match race::run(course, &outbound, expectation, timeline).await {
         RaceEnd::Committed(committed) => Ok(Reply::Upstream(Box::new(committed))),
         RaceEnd::Failed(failed) => Err(race_failure(&failed, timeline.attempts())),
