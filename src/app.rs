@@ -13,7 +13,7 @@ use crate::admin::{self, Admin};
 use crate::body::Quota;
 use crate::config::{Listen, Settings, policy_in_words};
 use crate::edge::{self, Edge, Tls, TlsError, accept_loop};
-use crate::race::RetryBudget;
+use crate::race::{HedgeBudget, RetryBudget};
 use crate::routes::{Route, RouteSettings, Routes};
 use crate::shutdown::{Shutdown, Tasks};
 use crate::time::Human;
@@ -168,7 +168,8 @@ fn open_routes(
                 (pool, RetryBudget::new(settings.budget))
             }
         };
-        open.push(Route { settings, pool, budget, hedge_budget: Arc::default() });
+        let hedge_budget = HedgeBudget::new(settings.hedge_budget_percent);
+        open.push(Route { settings, pool, budget, hedge_budget });
     }
     Ok(Routes::new(open))
 }

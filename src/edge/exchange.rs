@@ -284,7 +284,7 @@ async fn header_expectation(
     if policy.header_deadline == policy.whole_answer_deadline {
         return Expectation::EarlyHead;
     }
-    if !race::needs_aside(&parts.headers, body.len()) {
+    if body.len() <= 1024 * 1024 {
         return expectation(&parts.method, target.path(), &parts.headers, || body.joined());
     }
     let (method, target, headers, body) = (parts.method.clone(), target.clone(), parts.headers.clone(), body.clone());

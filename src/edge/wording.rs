@@ -62,11 +62,13 @@ pub(super) fn race_failure(failed: &Failed, attempts: u32) -> Answer {
         n => format!("{n} attempts"),
     };
     let why = match failed.why {
-        Why::Attempts => "",
+        Why::Attempts | Why::Client => "",
         Why::Unsafe => {
             " RETRY=safe repeats a request that may have reached the upstream only if its method is idempotent or it has \
              an Idempotency-Key."
         }
+        Why::Once => " A streamed request is repeated only if nothing of it may have reached the upstream.",
+        Why::Spent => " The request body was streamed, and a part of it is gone: it cannot be sent again.",
         Why::Budget => " The retry budget (RETRY_BUDGET_PERCENT, RETRY_BUDGET_MIN) allows no further attempt now.",
     };
     let (code, what) = match &failed.failure {
