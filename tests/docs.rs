@@ -47,11 +47,6 @@ fn the_variables_in_the_readme_are_what_the_table_says() {
 
 #[test]
 fn what_forebay_is_deployed_with_names_only_variables_that_there_are() {
-    let known = |word: &str| {
-        let variable = |name| config::VARIABLES.iter().find(|v| v.name == name);
-        let file = || word.strip_suffix("_FILE").and_then(variable).is_some_and(|v| v.is_secret());
-        OTHERS.contains(&word) || variable(word).is_some() || file()
-    };
     for name in DEPLOYMENT {
         let text = read(name);
         let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
@@ -80,6 +75,53 @@ fn what_forebay_is_deployed_with_agrees_with_the_defaults() {
     ] {
         assert!(read(name).contains(&line), "{name} does not contain {line:?}");
     }
+}
+
+#[test]
+fn the_settings_that_the_readme_shows_are_accepted() {
+    let readme = read("README.md");
+    let blocks = readme.split("```ini\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    for block in blocks {
+        let lines = block.lines().filter_map(|line| line.split_once('='));
+        // Files that are not here. What they are for is tested where they are read.
+        let lines = lines.filter(|(name, _)| !name.ends_with("_FILE"));
+        let shown = lines.map(|(name, value)| (name.into(), value.trim_matches('"').into()));
+        let upstream = (!block.contains("UPSTREAM_BASE_URL=")).then(|| ("UPSTREAM_BASE_URL".into(), "http://a".into()));
+        if let Err(problems) = config::Settings::from_env(shown.chain(upstream)) {
+            panic!("{block}{}", config::render_problems(&problems));
+        }
+    }
+}
+
+#[test]
+fn the_readme_names_only_variables_that_there_are() {
+    // Names of others that it speaks of, and what is left of names with a blank in them (`ROUTE_<NAME>_PREFIX`, `…_FILE`).
+    let others = "ALL_PROXY HTTPS_PROXY HTTP_PROXY NO_PROXY ROUTE_ RST_STREAM SHUT_WR SSL_CERT_FILE PIP_ PYTHON_IMAGE \
+                  UPSTREAM_API_KYE";
+    let readme = read("README.md");
+    let words = readme.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let names = words.filter(|word| word.contains('_') && !word.starts_with('_'));
+    let names = names.filter(|word| !word.contains(|c: char| c.is_ascii_lowercase()));
+    let unknown: Vec<_> = names
+        .filter(|word| !others.split_whitespace().any(|other| other == *word) && !known(of_a_route(word)))
+        .collect();
+    assert!(unknown.is_empty(), "README.md speaks of {unknown:?}");
+}
+
+/// `ROUTE_FILES_OVERSIZE` is `OVERSIZE` of a route.
+fn of_a_route(word: &str) -> &str {
+    match word.strip_prefix("ROUTE_").and_then(|rest| rest.split_once('_')) {
+        Some((_, "PREFIX")) => "UPSTREAM_BASE_URL",
+        Some((_, variable)) => variable,
+        None => word,
+    }
+}
+
+/// Whether it is a variable, a secret's file, or one of the names of [`OTHERS`].
+fn known(word: &str) -> bool {
+    let variable = |name| config::VARIABLES.iter().find(|v| v.name == name);
+    let file = || word.strip_suffix("_FILE").and_then(variable).is_some_and(|v| v.is_secret());
+    OTHERS.contains(&word) || variable(word).is_some() || file()
 }
 
 fn read(name: &str) -> String {
