@@ -159,14 +159,13 @@ fn open_routes(
     let mut open: Vec<Route> = Vec::with_capacity(routes.len());
     for settings in routes {
         let shared = open.iter().find(|other| other.settings.shares_pool_with(&settings));
-        let (pool, budget) = match shared {
-            Some(other) => (Arc::clone(&other.pool), Arc::clone(&other.budget)),
-            None => {
-                let (origin, transport) = (settings.base.origin(), settings.transport.clone());
-                let pool = Pool::new(origin, transport, resolver.clone(), tasks.clone()).map_err(StartError::Tls)?;
-                tasks.spawn(Arc::clone(&pool).maintain(shutdown.clone()));
-                (pool, RetryBudget::new(settings.budget))
-            }
+        let (pool, budget) = if let Some(other) = shared {
+            (Arc::clone(&other.pool), Arc::clone(&other.budget))
+        } else {
+            let (origin, transport) = (settings.base.origin(), settings.transport.clone());
+            let pool = Pool::new(origin, transport, resolver.clone(), tasks.clone()).map_err(StartError::Tls)?;
+            tasks.spawn(Arc::clone(&pool).maintain(shutdown.clone()));
+            (pool, RetryBudget::new(settings.budget))
         };
         let hedge_budget = HedgeBudget::new(settings.hedge_budget_percent);
         open.push(Route { settings, pool, budget, hedge_budget });
@@ -235,7 +234,9 @@ fn proxy_in_words(route: &RouteSettings) -> String {
 
 /// Raises the soft limit of open files to the hard one, and says so when that is too low.
 fn raise_open_files(settings: &Settings) {
-    let upstreams: usize = settings.routes.iter().map(|route| route.transport.max_connections).sum();
+    let is_first = |i: usize, route: &RouteSettings| !settings.routes[..i].iter().any(|r| r.shares_pool_with(route));
+    let pools = settings.routes.iter().enumerate().filter(|(i, route)| is_first(*i, route));
+    let upstreams: usize = pools.map(|(_, route)| route.transport.max_connections).sum();
     let connections = settings.edge.max_connections + upstreams + admin::MAX_CONNECTIONS;
     let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(SPARE_DESCRIPTORS);
     match rlimit::increase_nofile_limit(u64::MAX) {
