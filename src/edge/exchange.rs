@@ -19,7 +19,7 @@ use super::{Edge, guard};
 use crate::answer::{Answer, Code};
 use crate::body::{Beginning, Collected, Limits, Passing, Payload, Snapshot};
 use crate::dialect::Dialect;
-use crate::headers::{Arrival, trailers, upgrade};
+use crate::headers::{Arrival, hop, trailers, upgrade};
 use crate::race::{self, Course, Expectation, Mode, RaceEnd, Timeline, expectation};
 use crate::routes::{Chunked, Lane, Oversize, Route, RouteSettings};
 use crate::upstream::{Head, Outbound, Switched, has_dot_segment};
@@ -33,7 +33,8 @@ pub(super) async fn exchange(
     arrival: Arrival,
     request: Request<Incoming>,
 ) -> Response<OutBody> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    hop::name_host(&mut parts);
     // "OPTIONS *" is about the server as a whole, and goes to "/".
     let path = if parts.uri.path() == "*" { "/" } else { parts.uri.path() };
     let client = edge.settings.trusted_proxies.client(arrival.peer, &parts.headers);
@@ -133,7 +134,8 @@ impl<'a> Scene<'a> {
         if self.edge.is_health_check(&parts.method, target.path()) {
             return Ok(Reply::Health);
         }
-        let route = route.ok_or_else(no_route)?;
+        let is_read = body.is_end_stream();
+        let route = route.ok_or_else(|| no_route(is_read))?;
         let settings = &route.settings;
         may_pass(settings, &parts.headers, &target)?;
         let onward = Onward::new(settings, &target, &self.quotes)?;
@@ -143,7 +145,6 @@ impl<'a> Scene<'a> {
             outbound.is_upgrade = true;
             return self.upgrade(route, &outbound, timeline).await;
         }
-        let is_read = body.is_end_stream();
         let lane = settings.lanes.of(target.path());
         let intake = match lane {
             Lane::Redirect => Intake::Redirect,
@@ -156,7 +157,7 @@ impl<'a> Scene<'a> {
                 return Ok(Reply::Redirect { location, is_read });
             }
         };
-        let expectation = header_expectation(settings, &parts, &target, &payload).await;
+        let expectation = header_expectation(settings, mode, &parts, &target, &payload).await;
         let outbound = outbound(&self.edge.settings, settings, self.arrival, parts, onward, payload);
         match race::run(course(route, mode), &outbound, expectation, timeline).await {
             RaceEnd::Committed(committed) => {
@@ -253,8 +254,9 @@ fn may_pass(settings: &RouteSettings, headers: &HeaderMap, target: &PathAndQuery
     Ok(())
 }
 
-fn no_route() -> Answer {
-    Answer::new(Code::NoRoute, "No route matches this path. Routes are set with ROUTE_<NAME>_PREFIX.").closing()
+fn no_route(is_read: bool) -> Answer {
+    let answer = Answer::new(Code::NoRoute, "No route matches this path. Routes are set with ROUTE_<NAME>_PREFIX.");
+    if is_read { answer } else { answer.closing() }
 }
 
 fn unsendable() -> Answer {
@@ -272,15 +274,16 @@ fn has_no_websocket(status: StatusCode) -> bool {
     matches!(status.as_u16(), 400 | 404 | 405 | 426) || status.is_server_error()
 }
 
-/// Which header deadline applies. Nobody looks where both are the same.
+/// Which header deadline applies. Nobody looks where both are the same, or where nothing is kept to look into.
 async fn header_expectation(
     settings: &RouteSettings,
+    mode: Mode,
     parts: &request::Parts,
     target: &PathAndQuery,
     payload: &Payload,
 ) -> Expectation {
     let policy = &settings.policy;
-    let Payload::Kept(body) = payload else { return Expectation::Unknown };
+    let (Mode::Race, Payload::Kept(body)) = (mode, payload) else { return Expectation::Unknown };
     if policy.header_deadline == policy.whole_answer_deadline {
         return Expectation::EarlyHead;
     }

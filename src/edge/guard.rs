@@ -58,9 +58,7 @@ fn check_host(parts: &Parts) -> Result<(), Answer> {
     if hosts.next().is_some() {
         return Err(refuse("The request has more than one Host field."));
     }
-    // On HTTP/2 the authority is a pseudo-field and usually the only one to name the host (RFC 9113 §8.3.1).
-    let is_named = host.is_some() || (parts.version == Version::HTTP_2 && parts.uri.authority().is_some());
-    if !is_named && parts.version >= Version::HTTP_11 {
+    if host.is_none() && parts.version >= Version::HTTP_11 {
         return Err(refuse("The request has no Host field."));
     }
     let host = match host {

@@ -1,10 +1,11 @@
 //! Hop-by-hop fields, and those that are forebay's own (contract 4).
 
-use http::HeaderValue;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
     TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
+use http::request::Parts;
+use http::{HeaderValue, Version};
 
 use super::trailers;
 
@@ -51,6 +52,16 @@ pub fn strip_response(headers: &mut HeaderMap, source: &HeaderName, with_trailer
     trailers::announce_again(headers, announced);
     headers.remove(CACHE_STATUS);
     strip_own(headers, source);
+}
+
+/// Gives a request of HTTP/2 the `Host` that its `:authority` stands for (RFC 9113 §8.3.1), where it has none.
+pub fn name_host(request: &mut Parts) {
+    if request.version == Version::HTTP_2
+        && !request.headers.contains_key(HOST)
+        && let Some(host) = request.uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok())
+    {
+        request.headers.insert(HOST, host);
+    }
 }
 
 /// Joins the crumbs into which HTTP/2 may cut a cookie (RFC 9113 §8.2.3): HTTP/1.1 knows one field only.
