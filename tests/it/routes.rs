@@ -180,9 +180,12 @@ fn a_key_never_reaches_another_host_by_inheritance() {
         assert_relayed(&response, 200, "ok");
         [main.seen(), other.seen()].concat().remove(0)
     };
-    for (target, authorization) in
-        [("/x", "Bearer sk-main"), ("/same/x", "Bearer sk-main"), ("/other/x", "Bearer client"), ("/name/x", "Bearer client")]
-    {
+    for (target, authorization) in [
+        ("/x", "Bearer sk-main"),
+        ("/same/x", "Bearer sk-main"),
+        ("/other/x", "Bearer client"),
+        ("/name/x", "Bearer client"),
+    ] {
         let seen = ask(target);
         assert_eq!(seen.all("authorization"), [authorization.as_bytes()], "{target}: {seen:?}");
     }
@@ -218,7 +221,8 @@ fn problems_of_routes_end_the_start() {
         let settings = Settings::new().set("STORE", "off").set("UPSTREAM_BASE_URL", "http://127.0.0.1:9");
         settings.set("ROUTE_A_PREFIX", "/a").set("ROUTE_A_UPSTREAM_BASE_URL", "http://127.0.0.1:9/a")
     };
-    let b = |prefix: &str| routes().set("ROUTE_B_PREFIX", prefix).set("ROUTE_B_UPSTREAM_BASE_URL", "http://127.0.0.1:10");
+    let b =
+        |prefix: &str| routes().set("ROUTE_B_PREFIX", prefix).set("ROUTE_B_UPSTREAM_BASE_URL", "http://127.0.0.1:10");
     for (name, settings) in [
         ("ROUTE_B_PREFIX", b("/a")),
         ("ROUTE_B_PREFIX", b("/a/")),

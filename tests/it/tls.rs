@@ -53,9 +53,12 @@ fn the_protocol_is_chosen_by_alpn() {
     upstream.script([echo()]);
     let files = Files::with(&authority.issue());
     let forebay = files.settings(&upstream).start();
-    for (offered, chosen) in
-        [(&["h2", "http/1.1"][..], Some(&b"h2"[..])), (&["http/1.1", "h2"], Some(b"h2")), (&["http/1.1"], Some(b"http/1.1")), (&[], None)]
-    {
+    for (offered, chosen) in [
+        (&["h2", "http/1.1"][..], Some(&b"h2"[..])),
+        (&["http/1.1", "h2"], Some(b"h2")),
+        (&["http/1.1"], Some(b"http/1.1")),
+        (&[], None),
+    ] {
         let client = connect(&forebay, &authority, offered);
         assert_eq!(client.tls().unwrap().alpn_protocol(), chosen, "{offered:?}");
     }

@@ -11,7 +11,12 @@ use crate::upstream::{FakeUpstream, Framing, answer, echo, raw};
 #[test]
 fn a_request_arrives_as_it_would_have_on_http1() {
     let upstream = FakeUpstream::start();
-    upstream.script([answer(201).field("X-Up", "v").field("Set-Cookie", "a=1").field("Set-Cookie", "b=2").body("made").into()]);
+    upstream.script([answer(201)
+        .field("X-Up", "v")
+        .field("Set-Cookie", "a=1")
+        .field("Set-Cookie", "b=2")
+        .body("made")
+        .into()]);
     let asked = post("/a%2Fb/../c?q=%20&r", "hello")
         .field("X-Dup", "1")
         .field("X-Other", "between")
@@ -64,7 +69,20 @@ fn a_request_without_a_body_gets_no_framing() {
 fn targets_pass_byte_for_byte() {
     let upstream = FakeUpstream::start();
     let mut client = forebay_for(&upstream).connect_h2();
-    for target in ["/", "//a//b", "/a%2fb", "/a/./b", "/%zz", "/q?", "/q??", "/q?a=1&a=2&", "/a|b^c", "/{a}", "/caf\u{e9}", "/a\\b"] {
+    for target in [
+        "/",
+        "//a//b",
+        "/a%2fb",
+        "/a/./b",
+        "/%zz",
+        "/q?",
+        "/q??",
+        "/q?a=1&a=2&",
+        "/a|b^c",
+        "/{a}",
+        "/caf\u{e9}",
+        "/a\\b",
+    ] {
         upstream.forget();
         let response = client.ask(&get(target));
         assert_eq!(response.status, 200, "{target}: {response:?}");
@@ -79,7 +97,10 @@ fn answers_without_a_body_end_with_their_head() {
     upstream.script([answer(200).field("X-Up", "1").field("Content-Length", "12345").no_framing().into()]);
     let response = client.ask(&request("HEAD", "/"));
     assert_relayed(&response, 200, "");
-    assert_eq!((response.get("x-up").as_deref(), response.get("content-length").as_deref()), (Some("1"), Some("12345")));
+    assert_eq!(
+        (response.get("x-up").as_deref(), response.get("content-length").as_deref()),
+        (Some("1"), Some("12345"))
+    );
     for status in [204, 304] {
         upstream.script([answer(status).field("ETag", "\"e\"").no_framing().into()]);
         let response = client.ask(&get("/"));

@@ -28,9 +28,12 @@ fn a_connection_without_a_request_is_closed() {
     let mut greeted = forebay.connect_h2();
     let mut begun = forebay.connect_h2();
     half_a_head(&mut begun);
-    for (what, client) in
-        [("half a preface", &mut half), ("a preface", &mut prefaced), ("SETTINGS", &mut greeted), ("half a head", &mut begun)]
-    {
+    for (what, client) in [
+        ("half a preface", &mut half),
+        ("a preface", &mut prefaced),
+        ("SETTINGS", &mut greeted),
+        ("half a head", &mut begun),
+    ] {
         assert!(client.is_closed(), "after {what} and nothing more the connection stays open");
     }
     assert!(upstream.seen().is_empty(), "{:#?}", upstream.seen());
@@ -48,7 +51,10 @@ fn a_head_that_does_not_end_is_cut_however_busy_the_client_is() {
         let stream = half_a_head(&mut client);
         let begin = Instant::now();
         while !client.is_closed_within(Duration::from_millis(100)) {
-            assert!(begin.elapsed() < crate::upstream::PATIENCE, "a CONTINUATION every 100 ms keeps the connection open");
+            assert!(
+                begin.elapsed() < crate::upstream::PATIENCE,
+                "a CONTINUATION every 100 ms keeps the connection open"
+            );
             client.write(frames::frame(frames::CONTINUATION, 0, stream, frames::literal("x", "y")));
         }
     }
@@ -58,7 +64,8 @@ fn a_head_that_does_not_end_is_cut_however_busy_the_client_is() {
 fn a_request_under_way_is_not_idle_and_has_no_header_timeout() {
     let upstream = FakeUpstream::start();
     upstream.script([raw("").then_pause(Duration::from_millis(1800)).then_do(answer(200).body("slow"))]);
-    let forebay = patient(&upstream).set("CLIENT_HEADER_TIMEOUT_SECONDS", "0.5").set("CLIENT_IDLE_SECONDS", "0.5").start();
+    let forebay =
+        patient(&upstream).set("CLIENT_HEADER_TIMEOUT_SECONDS", "0.5").set("CLIENT_IDLE_SECONDS", "0.5").start();
     assert_relayed(&forebay.connect_h2().ask(&get("/")), 200, "slow");
 }
 

@@ -115,7 +115,10 @@ fn an_answer_that_breaks_off_is_a_reset_and_the_connection_goes_on() {
             assert_eq!(client.read_body(stream, 4).text(), "part", "{what}");
             gate.open();
             let response = client.read(stream);
-            assert!(matches!(response.cut, Some(Cut::Stream(code)) if code != frames::NO_ERROR), "{what}: {response:?}");
+            assert!(
+                matches!(response.cut, Some(Cut::Stream(code)) if code != frames::NO_ERROR),
+                "{what}: {response:?}"
+            );
             upstream.assert_no_more_than(1, A_WHILE);
             upstream.script([answer(200).body("next").into()]);
             assert_relayed(&client.ask(&get("/next")), 200, "next");

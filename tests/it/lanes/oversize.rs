@@ -21,7 +21,7 @@ fn a_body_above_the_cap_is_streamed_where_that_is_wanted() {
     upstream.script([echo()]);
     let forebay = capped(&upstream).set("OVERSIZE", "stream").start();
     for length in [0, 1, CAP - 1, CAP, CAP + 1, 2 * CAP, 1_000_000] {
-        let body: Vec<u8> = (0..length).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let body: Vec<u8> = (0..length).map(|n| n.to_le_bytes()[n % 3] ^ 0x5a).collect();
         for asked in [post("/", &body), request("POST", "/").chunks(body.chunks(300))] {
             upstream.forget();
             let response = forebay.ask(&asked);
@@ -78,11 +78,12 @@ fn what_is_streamed_costs_no_memory() {
     let before = forebay.memory();
     let body = vec![b'b'; 64 << 20];
     thread::scope(|scope| {
-        let asked = [post("/", &body), request("POST", "/").chunks(body.chunks(1 << 20))]
-            .map(|asked| scope.spawn({
+        let asked = [post("/", &body), request("POST", "/").chunks(body.chunks(1 << 20))].map(|asked| {
+            scope.spawn({
                 let forebay = &forebay;
                 move || forebay.ask(&asked)
-            }));
+            })
+        });
         thread::sleep(Duration::from_millis(900));
         assert!(forebay.memory() < before + (32 << 20), "{} bytes more", forebay.memory() - before);
         gate.open();
@@ -173,7 +174,11 @@ fn a_body_of_unknown_length_may_be_sent_elsewhere() {
     let mut client = forebay.connect();
     client.send("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
     let response = client.read("POST");
-    assert_eq!((response.status, response.get("location")), (307, Some(format!("{}/x", upstream.url()))), "{response:?}");
+    assert_eq!(
+        (response.status, response.get("location")),
+        (307, Some(format!("{}/x", upstream.url()))),
+        "{response:?}"
+    );
     assert_eq!(upstream.accepted(), 0);
     assert_relayed(&forebay.ask(&post("/", "fits")), 200, "fits");
 }

@@ -63,7 +63,8 @@ fn a_lane_may_have_exceptions() {
     assert_eq!(lane_of(&forebay, &upstream, "/v1/responses"), "race");
     assert_eq!(lane_of(&forebay, &upstream, "/v1/responses?x"), "race");
     assert_eq!(lane_of(&forebay, &upstream, "/v1/responses/x"), "stream");
-    let forebay = settings(&upstream).set("LANE", "redirect").set("STREAM_PATHS", "^/s").set("RACE_PATHS", "^/r").start();
+    let forebay =
+        settings(&upstream).set("LANE", "redirect").set("STREAM_PATHS", "^/s").set("RACE_PATHS", "^/r").start();
     for (target, lane) in [("/s", "stream"), ("/r", "race"), ("/x", "redirect")] {
         assert_eq!(lane_of(&forebay, &upstream, target), lane, "{target}");
     }

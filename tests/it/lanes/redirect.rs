@@ -37,7 +37,12 @@ fn everybody_is_sent_to_the_upstreams_url() {
         assert_redirect(&forebay.get(target), &format!("{base}{target}"));
         assert_redirect(&forebay.connect_h2().ask(&get(target)), &format!("{base}{target}"));
     }
-    for asked in [post("/x", "hello"), request("HEAD", "/x"), request("DELETE", "/x"), request("PUT", "/x").chunks([b"ab".as_slice()])] {
+    for asked in [
+        post("/x", "hello"),
+        request("HEAD", "/x"),
+        request("DELETE", "/x"),
+        request("PUT", "/x").chunks([b"ab".as_slice()]),
+    ] {
         assert_redirect(&forebay.ask(&asked), &format!("{base}/x"));
     }
     assert_eq!(upstream.accepted(), 0);
@@ -48,7 +53,18 @@ fn everybody_is_sent_to_the_upstreams_url() {
 fn odd_characters_come_back_as_a_url_that_means_the_same() {
     let upstream = FakeUpstream::start();
     let forebay = Settings::in_front_of(&upstream).set("LANE", "redirect").start();
-    for target in ["/caf\u{e9}", "/a\"b", "/a|b", "/a\\b", "/a^b", "/{a}", "/q?caf\u{e9}", "/q?a=\"b\"&c={d}|e", "/q?'%22'", "/%0d%0aX:y"] {
+    for target in [
+        "/caf\u{e9}",
+        "/a\"b",
+        "/a|b",
+        "/a\\b",
+        "/a^b",
+        "/{a}",
+        "/q?caf\u{e9}",
+        "/q?a=\"b\"&c={d}|e",
+        "/q?'%22'",
+        "/%0d%0aX:y",
+    ] {
         let response = forebay.get(target);
         assert_eq!(response.status, 307, "{target}: {response:?}");
         let location = response.get("location").unwrap();
@@ -80,7 +96,8 @@ fn the_prefix_of_a_route_is_stripped_and_its_fence_stands() {
 #[test]
 fn no_credential_goes_along() {
     let upstream = FakeUpstream::start();
-    let forebay = Settings::in_front_of(&upstream).set("LANE", "redirect").set("UPSTREAM_API_KEY", "sk-NEVERSHOWN").start();
+    let forebay =
+        Settings::in_front_of(&upstream).set("LANE", "redirect").set("UPSTREAM_API_KEY", "sk-NEVERSHOWN").start();
     let response = forebay.ask(&get("/x").host("localhost").field("Authorization", "Bearer NEVERSHOWN"));
     assert_redirect(&response, &format!("{}/x", upstream.url()));
     assert!(!format!("{response:?}").contains("NEVERSHOWN"), "{response:?}");

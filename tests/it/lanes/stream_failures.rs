@@ -37,7 +37,11 @@ fn a_refused_stream_is_repeated_before_a_byte_of_the_body_was_taken() {
     let settings = Settings::in_front_of_h2(&upstream).set("LANE", "stream").set("RESPONSE_HEADER_TIMEOUT_SECONDS", 30);
     let response = settings.start().get("/");
     assert_relayed(&response, 200, "");
-    assert_eq!((attempts(&response), upstream.seen().len()), (Some(1), 2), "a refused stream is replaced free of charge");
+    assert_eq!(
+        (attempts(&response), upstream.seen().len()),
+        (Some(1), 2),
+        "a refused stream is replaced free of charge"
+    );
 }
 
 #[test]

@@ -98,7 +98,8 @@ fn judge(cases: &[(Verdict, Message)]) {
             assert!(seen.iter().all(|s| s.problems.is_empty()), "two readings reached the upstream: {seen:#?}");
             // A server that merges trailers into the head must not find a second length there (RFC 9110 §6.5.1).
             let framing = ["content-length", "transfer-encoding", "host", "content_length"];
-            let merged = seen.iter().flat_map(|s| &s.trailers).find(|(n, _)| framing.contains(&n.to_lowercase().as_str()));
+            let merged =
+                seen.iter().flat_map(|s| &s.trailers).find(|(n, _)| framing.contains(&n.to_lowercase().as_str()));
             assert!(merged.is_none(), "{seen:#?}");
             let authority = upstream.authority();
             assert!(seen.iter().all(|s| s.all(upstream.host_field()) == [authority.as_bytes()]), "{seen:#?}");
@@ -148,7 +149,9 @@ fn pseudo_fields() {
         (Never, without(":path")),
         (Never, without(":scheme")),
     ];
-    for path in ["", "/t#frag", "/t u", "/t<u", "/t>u", "/t`u", "/t\0u", "/t\ru", "/t\nu", "/t\tu", "/t\x0bu", "/t\x7fu"] {
+    for path in
+        ["", "/t#frag", "/t u", "/t<u", "/t>u", "/t`u", "/t\0u", "/t\ru", "/t\nu", "/t\tu", "/t\x0bu", "/t\x7fu"]
+    {
         cases.push((Never, pseudo(":path", path.as_bytes())));
     }
     for path in [
@@ -165,7 +168,8 @@ fn pseudo_fields() {
     for path in ["t", "*", "?q", "//a/t", "\\t", "http:/t", "http://a/t", "http://elsewhere/t", "@x/t"] {
         cases.push((Clean, pseudo(":path", path.as_bytes())));
     }
-    for method in ["", "G T", "G(T", "GET\0", "GET\r\nX: y", "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\nGET", "G\u{c9}T"] {
+    for method in ["", "G T", "G(T", "GET\0", "GET\r\nX: y", "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\nGET", "G\u{c9}T"]
+    {
         cases.push((Never, pseudo(":method", method.as_bytes())));
     }
     for scheme in ["https", "ftp", "HTTP", ""] {

@@ -66,7 +66,11 @@ fn bodies_are_framed_as_http2_frames_them() {
         let response = forebay.ask(&asked);
         assert_eq!((response.status, response.text().as_str()), (200, body));
         let seen = &upstream.seen()[0];
-        assert_eq!((seen.get("content-length").as_deref(), seen.body.as_slice()), (length, body.as_bytes()), "{seen:?}");
+        assert_eq!(
+            (seen.get("content-length").as_deref(), seen.body.as_slice()),
+            (length, body.as_bytes()),
+            "{seen:?}"
+        );
         assert!(seen.complete, "{seen:?}");
         if length.is_none() {
             assert_eq!(seen.framing, Framing::None, "{seen:?}");
@@ -79,7 +83,12 @@ fn answers_of_http2_become_answers_of_http1() {
     let upstream = H2Upstream::start();
     let forebay = Settings::in_front_of_h2(&upstream).start();
     // Without a length: chunks, or the end of the connection for who knows no chunks.
-    upstream.script([reply(200).field("x-up", "v").field("set-cookie", "a=1").field("set-cookie", "b=2").body("hello").into()]);
+    upstream.script([reply(200)
+        .field("x-up", "v")
+        .field("set-cookie", "a=1")
+        .field("set-cookie", "b=2")
+        .body("hello")
+        .into()]);
     let response = forebay.get("/");
     assert_relayed(&response, 200, "hello");
     assert_eq!(response.all("set-cookie"), [b"a=1", b"b=2"]);

@@ -55,7 +55,11 @@ fn an_upstream_that_does_not_answer_is_a_426_too() {
         upstream.script([failure]);
         let response = forebay.connect().upgrade(&codex()[0]);
         assert_error(&response, 426, "upgrade_failed");
-        assert_eq!((response.get("upgrade").as_deref(), attempts(&response)), (Some("websocket"), Some(2)), "{response:?}");
+        assert_eq!(
+            (response.get("upgrade").as_deref(), attempts(&response)),
+            (Some("websocket"), Some(2)),
+            "{response:?}"
+        );
     }
     let nobody = FakeUpstream::refusing();
     assert_error(&settings(&nobody).start().connect().upgrade(&codex()[1]), 426, "upgrade_failed");
@@ -91,7 +95,9 @@ fn others_get_what_came() {
     let upstream = FakeUpstream::start();
     upstream.script([answer(404).body("as it came").into()]);
     let forebay = settings(&upstream).start();
-    for asked in [handshake("/v1/responses"), handshake("/x").field("anthropic-version", "2023-06-01"), handshake("/chat")] {
+    for asked in
+        [handshake("/v1/responses"), handshake("/x").field("anthropic-version", "2023-06-01"), handshake("/chat")]
+    {
         assert_relayed(&forebay.connect().upgrade(&asked), 404, "as it came");
     }
     let plain = settings(&upstream).set("DIALECT", "plain").start();

@@ -115,7 +115,8 @@ fn when_the_attempts_are_used_up_the_failure_is_the_answer() {
     let upstream = FakeUpstream::start();
     let settings = Settings::in_front_of(&upstream).set("RESPONSE_HEADER_TIMEOUT_SECONDS", "0.3");
     let forebay = settings.set("UPSTREAM_MAX_ATTEMPTS", 2).start();
-    for (failure, status, code) in [(stall(), 504, "upstream_header_timeout"), (reset(), 502, "upstream_request_error")] {
+    for (failure, status, code) in [(stall(), 504, "upstream_header_timeout"), (reset(), 502, "upstream_request_error")]
+    {
         upstream.forget();
         upstream.script([failure]);
         let response = forebay.connect().upgrade(&handshake("/chat"));
@@ -197,7 +198,9 @@ fn the_key_is_spent_here_too_and_not_for_another_page() {
     let response = forebay.connect().upgrade(&handshake("/").host("localhost").field("Authorization", "Bearer client"));
     assert_eq!(response.status, 101, "{response:?}");
     assert_eq!(upstream.seen()[0].all("authorization"), [b"Bearer sk-proxy"]);
-    for asked in [handshake("/").host("evil.test"), handshake("/").host("localhost").field("Origin", "https://evil.test")] {
+    for asked in
+        [handshake("/").host("evil.test"), handshake("/").host("localhost").field("Origin", "https://evil.test")]
+    {
         assert_error(&forebay.connect().upgrade(&asked), 403, "host_not_allowed");
     }
     assert_eq!(upstream.seen().len(), 1);
@@ -209,7 +212,10 @@ fn what_asks_for_something_else_is_served_normally() {
     let forebay = Settings::in_front_of(&upstream).start();
     for asked in [
         get("/").field("Connection", "Upgrade").field("Upgrade", "foo"),
-        get("/").field("Connection", "Upgrade, HTTP2-Settings").field("Upgrade", "h2c").field("HTTP2-Settings", "AAMAAABk"),
+        get("/")
+            .field("Connection", "Upgrade, HTTP2-Settings")
+            .field("Upgrade", "h2c")
+            .field("HTTP2-Settings", "AAMAAABk"),
         get("/").field("Connection", "Upgrade").field("Upgrade", "TLS/1.2"),
         // Nobody asked for it on this connection.
         get("/").field("Upgrade", "websocket"),

@@ -32,7 +32,9 @@ fn messages_of_every_kind_and_size_come_back() {
             Message::binary(vec![0; 125]),
             Message::binary(vec![1; 126]),
             Message::binary(vec![2; 65_536]),
-            Message::binary((0..1_048_576_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect::<Vec<u8>>()),
+            Message::binary(
+                (0..1_048_576_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect::<Vec<u8>>(),
+            ),
         ] {
             socket.send(message.clone()).await.unwrap();
             assert_eq!(socket.next().await.unwrap().unwrap(), message);
