@@ -12,8 +12,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::admin::{self, Admin};
 use crate::body::Quota;
 use crate::config::{Listen, Settings, policy_in_words};
-use crate::edge::{self, Edge, accept_loop};
-use crate::race::RetryBudget;
+use crate::edge::{self, Edge, Tls, TlsError, accept_loop};
+use crate::race::{HedgeBudget, RetryBudget};
 use crate::routes::{Route, RouteSettings, Routes};
 use crate::shutdown::{Shutdown, Tasks};
 use crate::time::Human;
@@ -38,6 +38,8 @@ pub enum StartError {
     },
     /// TLS towards the upstream cannot be set up.
     Tls(rustls::Error),
+    /// The listener's certificate cannot be used.
+    Certificate(TlsError),
     /// The system refuses signal handlers.
     Signals(io::Error),
 }
@@ -49,6 +51,7 @@ impl fmt::Display for StartError {
                 write!(f, "cannot listen on {address}: {source}; set {variables} to a free address")
             }
             Self::Tls(source) => write!(f, "TLS cannot be set up: {source}"),
+            Self::Certificate(source) => write!(f, "the listener cannot serve TLS: {source}"),
             Self::Signals(source) => write!(f, "signals cannot be handled: {source}"),
         }
     }
@@ -89,14 +92,19 @@ impl App {
             let admin = Admin { health_path, source, shutdown: shutdown.clone() };
             back.spawn(run_admin(listener, Arc::new(admin), back.clone()));
         }
+        let tls = settings.edge.tls.clone().map(Tls::load).transpose().map_err(StartError::Certificate)?;
+        if let Some(tls) = &tls {
+            back.spawn(Arc::clone(tls).watch(shutdown.clone()));
+        }
         let edge = Edge {
             settings: settings.edge,
             routes,
             answers: settings.answers,
             quota: Quota::new(settings.max_buffered.as_usize()),
             shutdown: shutdown.clone(),
+            streams: Tasks::default(),
         };
-        front.spawn(edge::run(listener, Arc::new(edge), front.clone()));
+        front.spawn(edge::run(listener, tls, Arc::new(edge), front.clone()));
         Ok(Self { address, shutdown, shutdown_timeout: settings.shutdown_timeout, front })
     }
 
@@ -151,16 +159,16 @@ fn open_routes(
     let mut open: Vec<Route> = Vec::with_capacity(routes.len());
     for settings in routes {
         let shared = open.iter().find(|other| other.settings.shares_pool_with(&settings));
-        let (pool, budget) = match shared {
-            Some(other) => (Arc::clone(&other.pool), Arc::clone(&other.budget)),
-            None => {
-                let (origin, transport) = (settings.base.origin(), settings.transport.clone());
-                let pool = Pool::new(origin, transport, resolver.clone(), tasks.clone()).map_err(StartError::Tls)?;
-                tasks.spawn(Arc::clone(&pool).maintain(shutdown.clone()));
-                (pool, RetryBudget::new(settings.budget))
-            }
+        let (pool, budget) = if let Some(other) = shared {
+            (Arc::clone(&other.pool), Arc::clone(&other.budget))
+        } else {
+            let (origin, transport) = (settings.base.origin(), settings.transport.clone());
+            let pool = Pool::new(origin, transport, resolver.clone(), tasks.clone()).map_err(StartError::Tls)?;
+            tasks.spawn(Arc::clone(&pool).maintain(shutdown.clone()));
+            (pool, RetryBudget::new(settings.budget))
         };
-        open.push(Route { settings, pool, budget });
+        let hedge_budget = HedgeBudget::new(settings.hedge_budget_percent);
+        open.push(Route { settings, pool, budget, hedge_budget });
     }
     Ok(Routes::new(open))
 }
@@ -187,26 +195,48 @@ async fn run_admin(listener: TcpListener, admin: Arc<Admin>, tasks: Tasks) {
     .await;
 }
 
-/// The start-up line, and what the operator should know.
+/// The start-up line, one for each route where there are several, and what the operator should know.
 fn announce(settings: &Settings, address: SocketAddr, admin: Option<SocketAddr>) {
     let admin = admin.map_or_else(|| "off".to_owned(), |address| format!("http://{address}"));
-    for route in &settings.routes {
+    let scheme = if settings.edge.tls.is_some() { "https" } else { "http" };
+    let (version, routes) = (env!("CARGO_PKG_VERSION"), settings.routes.len());
+    if let [route] = &settings.routes[..] {
         tracing::info!(
             upstream = %route.base,
+            prefix = %route.prefix,
+            proxy = %proxy_in_words(route),
             policy = %policy_in_words(&route.policy),
             %admin,
-            "forebay {} listens on http://{address}",
-            env!("CARGO_PKG_VERSION"),
+            "forebay {version} listens on {scheme}://{address}"
         );
+    } else {
+        tracing::info!(routes, %admin, "forebay {version} listens on {scheme}://{address}");
+        for route in &settings.routes {
+            tracing::info!(
+                upstream = %route.base,
+                proxy = %proxy_in_words(route),
+                policy = %policy_in_words(&route.policy),
+                "route {} serves {}",
+                route.name.as_deref().unwrap_or("of UPSTREAM_BASE_URL"),
+                route.prefix
+            );
+        }
     }
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
 }
 
+/// The proxy on the way to a route's upstream, without credentials.
+fn proxy_in_words(route: &RouteSettings) -> String {
+    route.transport.proxy.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string)
+}
+
 /// Raises the soft limit of open files to the hard one, and says so when that is too low.
 fn raise_open_files(settings: &Settings) {
-    let upstreams: usize = settings.routes.iter().map(|route| route.transport.max_connections).sum();
+    let is_first = |i: usize, route: &RouteSettings| !settings.routes[..i].iter().any(|r| r.shares_pool_with(route));
+    let pools = settings.routes.iter().enumerate().filter(|(i, route)| is_first(*i, route));
+    let upstreams: usize = pools.map(|(_, route)| route.transport.max_connections).sum();
     let connections = settings.edge.max_connections + upstreams + admin::MAX_CONNECTIONS;
     let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(SPARE_DESCRIPTORS);
     match rlimit::increase_nofile_limit(u64::MAX) {

@@ -1,25 +1,29 @@
 //! Any sequence of events: the properties at the head of `src/race/plan.rs` hold, and every race ends.
 //!
-//! An input is a header – attempts, whether the request may be repeated, deadline, pause – and then two bytes for each
-//! event: what happens, and to whom or for how long.
+//! An input is a header – attempts; bits: no repeating, mode once, hedging; deadline; pause – and then two bytes for each
+//! event: what happens, and to whom or for how long. Where the plan asks for an attempt, the next event is the budget's
+//! answer.
 
 #![no_main]
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::iter::repeat;
 use std::time::Duration;
 
 use forebay::ids::AttemptNo;
-use forebay::race::{Input, Limits, Plan, Step, Trouble};
+use forebay::race::{Input, Limits, Mode, Plan, Quality, Step, Trouble, Why};
 use forebay::time::Offset;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let [attempts, may_repeat, deadline, pause, events @ ..] = data else { return };
+    let [attempts, bits, deadline, pause, events @ ..] = data else { return };
+    let deadline = Duration::from_millis(u64::from(*deadline) + 1);
     let limits = Limits {
         max_attempts: u32::from(attempts % 5) + 1,
-        deadline: Duration::from_millis(u64::from(*deadline) + 1),
-        may_repeat: may_repeat % 2 == 0,
+        deadline,
+        hedge_after: (bits & 4 != 0).then_some(deadline / 4),
+        may_repeat: bits & 1 == 0,
+        mode: if bits & 2 == 0 { Mode::Race } else { Mode::Once },
     };
     let pause = Duration::from_millis((*pause).into());
     let mut race = Race {
@@ -28,11 +32,13 @@ fuzz_target!(|data: &[u8]| {
         pause,
         now: Offset::ZERO,
         until: None,
-        flights: HashMap::new(),
+        flights: BTreeMap::new(),
+        held: Vec::new(),
         highest: 0,
-        budget: Budget::Untouched,
-        replacement: None,
+        asked: Asked::Nothing,
+        leave: Leave::Next(Offset::ZERO),
         has_replaced: false,
+        has_failed: false,
         is_spoilt: false,
         is_over: false,
     };
@@ -43,13 +49,29 @@ fuzz_target!(|data: &[u8]| {
     race.run_out();
 });
 
-/// The budget, as the plan must see it.
+/// What the plan waits for an answer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Budget {
-    Untouched,
-    Asked,
-    /// One further attempt may be launched, not before then.
-    GrantedFrom(Offset),
+enum Asked {
+    Nothing,
+    Retry,
+    Hedge,
+}
+
+/// What may be launched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leave {
+    Nothing,
+    /// A stale connection was reported just now: this attempt, again.
+    Again(AttemptNo),
+    /// The next attempt, not before then.
+    Next(Offset),
+}
+
+/// An attempt in flight.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flight {
+    written: Option<Offset>,
+    was_hedged: bool,
 }
 
 /// What is true of a race, seen from outside.
@@ -60,69 +82,120 @@ struct Race<D> {
     now: Offset,
     /// What the plan said it waits for.
     until: Option<Offset>,
-    /// Attempts in flight, each with the time at which its request was written.
-    flights: HashMap<AttemptNo, Option<Offset>>,
+    flights: BTreeMap<AttemptNo, Flight>,
+    /// Heads at hand, in order, and from when on the attempt is repeated if its status is retried.
+    held: Vec<(AttemptNo, Option<Offset>)>,
     highest: u32,
-    budget: Budget,
-    /// A stale connection was reported just now: this attempt may be launched again.
-    replacement: Option<AttemptNo>,
+    asked: Asked,
+    leave: Leave,
     has_replaced: bool,
+    has_failed: bool,
     /// Something may have reached the upstream that must not be repeated.
     is_spoilt: bool,
     is_over: bool,
 }
 
 impl<D: Iterator<Item = Duration>> Race<D> {
+    fn may_race(&self) -> bool {
+        self.limits.may_repeat && self.limits.mode == Mode::Race
+    }
+
+    fn may_follow(&self) -> bool {
+        self.highest < self.limits.max_attempts
+    }
+
     fn happens(&mut self, what: u8, detail: u8) {
+        if self.asked != Asked::Nothing {
+            return self.answer(what.is_multiple_of(2));
+        }
         let no = (0..detail % 6).fold(AttemptNo::FIRST, |no, _| no.next());
         match what % 6 {
             0 => {
                 self.now = self.now.after(Duration::from_millis(detail.into()));
                 self.tell(Input::Time);
             }
-            1 => {
-                if self.flights.get(&no) == Some(&None) {
-                    self.flights.insert(no, Some(self.now));
-                }
-                // Of one that is not in flight the plan hears as well: it must not care.
-                if self.flights.get(&no).is_none_or(|written| *written == Some(self.now)) {
-                    self.tell(Input::Written { no, at: self.now });
-                }
-            }
-            2 => self.tell(Input::Head(no)),
+            1 => self.written(no),
+            2 => self.head(no, detail),
             3 => {
-                let trouble = Trouble {
-                    may_have_reached: detail & 0x80 != 0,
-                    is_stale: detail & 0x40 != 0,
-                    had_connection: true,
-                };
-                if self.flights.remove(&no).is_some() {
-                    self.is_spoilt |= trouble.may_have_reached && !self.limits.may_repeat;
-                    self.replacement = trouble.is_stale.then_some(no);
-                }
-                self.tell(Input::Failed(no, trouble));
-                self.replacement = None;
+                let (may_have_reached, is_stale) = (detail & 0x80 != 0, detail & 0x40 != 0);
+                self.failed(no, Trouble { may_have_reached, is_stale, had_connection: true });
             }
-            4 => self.answer(true),
-            _ => self.answer(false),
+            // News that nobody asked for.
+            4 => self.tell(Input::Granted),
+            _ if detail == 0xff => self.tell(Input::ClientFault),
+            _ => self.tell(Input::Refused(Why::Budget)),
         }
+    }
+
+    fn written(&mut self, no: AttemptNo) {
+        if let Some(Flight { written: written @ None, .. }) = self.flights.get_mut(&no) {
+            *written = Some(self.now);
+        }
+        // Of one that is not in flight the plan hears as well: it must not care.
+        if self.flights.get(&no).is_none_or(|flight| flight.written == Some(self.now)) {
+            self.tell(Input::Written { no, at: self.now });
+        }
+    }
+
+    fn head(&mut self, no: AttemptNo, detail: u8) {
+        let retry_after = (detail & 0x40 != 0).then(|| Duration::from_millis(u64::from(detail >> 3)));
+        let quality = Quality { is_poor: detail & 0x80 != 0, retry_after };
+        let mut is_final = false;
+        if !self.is_over && self.flights.remove(&no).is_some() {
+            let pause = retry_after.filter(|_| self.may_race() && self.may_follow());
+            self.held.push((no, pause.map(|pause| self.now.after(pause))));
+            is_final = !quality.is_poor && pause.is_none();
+        }
+        self.tell(Input::Head(no, quality));
+        assert!(!is_final || self.is_over, "9: a good head does not commit");
+    }
+
+    fn failed(&mut self, no: AttemptNo, trouble: Trouble) {
+        if !self.is_over
+            && let Some(flight) = self.flights.remove(&no)
+        {
+            self.has_failed = true;
+            let may_replace = self.limits.may_repeat || !trouble.may_have_reached;
+            if trouble.is_stale && may_replace && !self.has_replaced {
+                self.leave = Leave::Again(no);
+                self.flights.insert(no, Flight { written: None, ..flight });
+            } else {
+                self.is_spoilt |= trouble.may_have_reached && !self.may_race();
+            }
+        }
+        self.tell(Input::Failed(no, trouble));
+        assert!(!matches!(self.leave, Leave::Again(_)), "4: not replaced");
     }
 
     fn answer(&mut self, grant: bool) {
-        let input = if grant { Input::Granted } else { Input::Refused };
-        if self.budget == Budget::Asked {
-            self.budget = if grant { Budget::GrantedFrom(self.now.after(self.pause)) } else { Budget::Untouched };
+        let asked = std::mem::replace(&mut self.asked, Asked::Nothing);
+        if grant {
+            let mut from = self.now;
+            if asked == Asked::Retry {
+                let heard = self.held.drain(..).filter_map(|(_, from)| from).max();
+                from = from.after(self.pause).max(heard.unwrap_or_default());
+            }
+            self.leave = Leave::Next(from);
+            self.tell(Input::Granted);
+        } else {
+            self.tell(Input::Refused(Why::Budget));
+            assert!(asked == Asked::Hedge || self.is_over, "8: goes on without a grant");
         }
-        self.tell(input);
     }
 
-    /// Tells the plan, and does what the driver does: asks again until there is something to wait for.
+    /// Tells the plan, and does what the driver does: tells it more until there is something to wait for.
     fn tell(&mut self, input: Input) {
         let mut step = self.plan.step(self.now, input);
         for _ in 0..32 {
             self.check(step);
-            if matches!(step, Step::Wait(_) | Step::Ask) || self.is_over {
-                return;
+            match step {
+                _ if self.is_over => return,
+                Step::Wait(_) | Step::AskRetry | Step::AskHedge => return,
+                Step::Drop(no) => {
+                    let missed = Trouble { may_have_reached: true, is_stale: false, had_connection: true };
+                    return self.failed(no, missed);
+                }
+                Step::Launch { .. } | Step::Commit(_) | Step::GiveUp(_) => {}
             }
             step = self.plan.step(self.now, Input::Time);
         }
@@ -132,72 +205,87 @@ impl<D: Iterator<Item = Duration>> Race<D> {
     fn check(&mut self, step: Step) {
         assert!(!self.is_over || step == Step::Wait(None), "1: {step:?} after the end");
         match step {
-            Step::Launch { no, fresh } => {
-                assert!(!self.is_spoilt, "6: repeated");
-                if no.get() <= self.highest {
-                    assert_eq!(self.replacement.take(), Some(no), "4: replaced what was not stale");
-                    assert!(!std::mem::replace(&mut self.has_replaced, true), "4: replaced twice");
-                    assert!(fresh, "4: replaced from the pool");
-                } else {
-                    self.highest += 1;
-                    assert_eq!(no.get(), self.highest, "3: out of order");
-                    assert!(self.highest <= self.limits.max_attempts, "3: too many");
-                    assert_eq!(fresh, self.highest > 1);
-                    if self.highest > 1 {
-                        let Budget::GrantedFrom(from) = self.budget else { panic!("7: no grant") };
-                        assert!(from <= self.now, "7: before its backoff was over");
-                        self.budget = Budget::Untouched;
-                    }
-                }
-                assert_eq!(self.flights.insert(no, None), None, "2: launched while in flight");
-            }
+            Step::Launch { no, fresh } => self.launched(no, fresh),
             Step::Drop(no) => {
-                let written = self.flights.remove(&no).expect("2: ended twice").expect("5: dropped while uploading");
+                let written =
+                    self.flights.get(&no).expect("2: ended twice").written.expect("5: dropped while uploading");
                 assert!(written.after(self.limits.deadline) <= self.now, "5: dropped too early");
-                self.is_spoilt |= !self.limits.may_repeat;
             }
             Step::Commit(no) => {
-                assert!(self.flights.contains_key(&no), "2: committed what had ended");
+                assert!(self.held.iter().any(|(held, _)| *held == no), "2: committed what has no head");
+                let may_follow = self.may_follow();
+                let best = self.held.iter().rfind(|(_, retry_from)| !may_follow || retry_from.is_none());
+                let best = best.or(self.held.last()).map(|(best, _)| *best);
+                assert_eq!(best, Some(no), "9: a better head was at hand");
                 self.is_over = true;
             }
-            Step::GiveUp(_) => {
-                assert!(self.flights.is_empty(), "gave up with an attempt in flight");
+            Step::GiveUp(why) => {
+                assert!(self.flights.is_empty() || why == Why::Client, "gave up with an attempt in flight");
+                assert!(self.held.is_empty() || why == Why::Client, "9: gave up with a head at hand");
                 self.is_over = true;
             }
-            Step::Ask => {
+            Step::AskRetry => {
                 assert!(self.flights.is_empty() && !self.is_spoilt, "6: asked for what must not be repeated");
-                assert!(self.highest < self.limits.max_attempts, "3: asked for one too many");
-                assert_eq!(self.budget, Budget::Untouched, "7: asked twice");
-                self.budget = Budget::Asked;
+                assert!(self.may_follow(), "3: asked for one too many");
+                assert!(self.held.iter().all(|(_, retry_from)| retry_from.is_some()), "9: retried with a head at hand");
+                self.asked = Asked::Retry;
+            }
+            Step::AskHedge => {
+                assert!(self.may_race() && self.may_follow(), "6: hedged what must not be");
+                let after = self.limits.hedge_after.expect("7: hedged without a time for it");
+                let newest = self.flights.last_entry().expect("7: hedged nothing").into_mut();
+                assert!(!std::mem::replace(&mut newest.was_hedged, true), "7: hedged twice");
+                assert!(newest.written.expect("7: hedged unwritten").after(after) <= self.now, "7: hedged too early");
+                self.asked = Asked::Hedge;
             }
             Step::Wait(until) => {
-                let is_waited_for = self.is_over || self.budget == Budget::Asked;
-                assert!(is_waited_for || until.is_some(), "8: waits for nothing");
+                assert!(self.is_over || until.is_some(), "10: waits for nothing");
                 self.until = until;
             }
         }
         assert!(self.plan.attempts() == self.highest.max(1));
     }
 
-    /// From here on all requests are written at once, nobody answers, and the budget grants everything.
+    fn launched(&mut self, no: AttemptNo, fresh: bool) {
+        assert!(!self.is_spoilt, "6: repeated");
+        match std::mem::replace(&mut self.leave, Leave::Nothing) {
+            Leave::Nothing => panic!("7, 8: no leave"),
+            Leave::Again(of) => {
+                assert!(no == of && fresh, "4: replaced another, or from the pool");
+                assert!(!std::mem::replace(&mut self.has_replaced, true), "4: replaced twice");
+            }
+            Leave::Next(from) => {
+                assert!(from <= self.now, "8: before its pause was over");
+                assert!(self.may_follow(), "3: too many");
+                self.highest += 1;
+                assert_eq!(
+                    (no.get(), fresh),
+                    (self.highest, self.has_failed),
+                    "3: out of order, or from the wrong place"
+                );
+                assert!(self.flights.insert(no, Flight::default()).is_none(), "2: launched while in flight");
+            }
+        }
+    }
+
+    /// From here on all requests are written at once, nobody answers, and the budgets grant everything.
     fn run_out(&mut self) {
-        // Each attempt takes a write, a deadline, a question and a pause; a deadline may be looked at early once.
-        for _ in 0..8 * self.limits.max_attempts {
+        // Each attempt takes a write, a deadline, a hedge, a question and a pause; a clock may be looked at early once.
+        for _ in 0..12 * self.limits.max_attempts {
             if self.is_over {
                 return;
             }
-            let unwritten = self.flights.iter().find(|(_, written)| written.is_none()).map(|(no, _)| *no);
-            if let Some(no) = unwritten {
-                self.flights.insert(no, Some(self.now));
-                self.tell(Input::Written { no, at: self.now });
-            } else if self.budget == Budget::Asked {
+            let unwritten = self.flights.iter().find(|(_, flight)| flight.written.is_none()).map(|(no, _)| *no);
+            if self.asked != Asked::Nothing {
                 self.answer(true);
+            } else if let Some(no) = unwritten {
+                self.written(no);
             } else {
-                let until = self.until.expect("8: waits for nothing");
+                let until = self.until.expect("10: waits for nothing");
                 self.now = self.now.max(until);
                 self.tell(Input::Time);
             }
         }
-        panic!("8: the race does not end");
+        panic!("10: the race does not end");
     }
 }

@@ -113,6 +113,8 @@ pub struct Answer {
     pub retry_after: Option<u32>,
     /// `Allow`, for 405.
     pub allow: Option<&'static str>,
+    /// `Upgrade`, for 426.
+    pub upgrade: Option<&'static str>,
     /// Whether the connection ends with this answer, because what follows on it cannot be trusted or was not read.
     pub close: bool,
 }
@@ -120,7 +122,7 @@ pub struct Answer {
 impl Answer {
     /// An answer with a message and nothing else.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retry_after: None, allow: None, close: false }
+        Self { code, message: message.into(), retry_after: None, allow: None, upgrade: None, close: false }
     }
 
     /// With `Retry-After`.
@@ -134,6 +136,13 @@ impl Answer {
     #[must_use]
     pub fn allow(mut self, methods: &'static str) -> Self {
         self.allow = Some(methods);
+        self
+    }
+
+    /// With `Upgrade`: the protocol that was asked for and is not to be had here.
+    #[must_use]
+    pub fn upgrade(mut self, protocol: &'static str) -> Self {
+        self.upgrade = Some(protocol);
         self
     }
 

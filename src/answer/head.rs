@@ -1,7 +1,7 @@
 //! The fields that every answer of forebay's own carries.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, LOCATION, RETRY_AFTER, UPGRADE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use super::{Answer, Source};
@@ -23,6 +23,15 @@ pub fn healthy(source: &Source) -> Response<Bytes> {
     json(StatusCode::OK, source, &b"{\"ok\":true}"[..])
 }
 
+/// `307`: the client is to send the same request there (RFC 9110 §15.4.8).
+pub fn redirect(location: HeaderValue, source: &Source) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    response.headers_mut().insert(LOCATION, location);
+    response.headers_mut().insert(source.name.clone(), source.value.clone());
+    response
+}
+
 impl Answer {
     /// This answer as a message, with a status and a body that may be a dialect's.
     pub fn message(&self, status: StatusCode, source: &Source, body: impl Into<Bytes>) -> Response<Bytes> {
@@ -34,6 +43,10 @@ impl Answer {
         }
         if let Some(methods) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
+        }
+        if let Some(protocol) = self.upgrade {
+            headers.insert(UPGRADE, HeaderValue::from_static(protocol));
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         }
         if self.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

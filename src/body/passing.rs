@@ -179,6 +179,22 @@ impl Payload {
         }
     }
 
+    /// Whether nothing of it is left with the client.
+    pub fn has_ended(&self) -> bool {
+        match self {
+            Self::Kept(_) => true,
+            Self::Passing(passing) => passing.has_ended(),
+        }
+    }
+
+    /// Whether HTTP/1.1 can frame it by chunks alone: its length is unknown, or something follows it.
+    pub fn needs_chunks(&self) -> bool {
+        match self {
+            Self::Kept(snapshot) => snapshot.trailers().is_some(),
+            Self::Passing(passing) => passing.length().is_none(),
+        }
+    }
+
     /// What the client did wrong while it passed, if it did.
     pub fn fault(&self) -> Option<ClientFault> {
         match self {

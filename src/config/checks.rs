@@ -1,6 +1,7 @@
 //! What only shows when several variables are seen together.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use http::{HeaderName, header};
 
@@ -10,8 +11,12 @@ use super::settings::Listen;
 use crate::answer::Source;
 use crate::headers::web::is_loopback_name;
 use crate::headers::{ApiKey, WebPageRule};
+use crate::race::Policy;
 use crate::size::ByteSize;
+use crate::time::Human;
 use crate::upstream::BaseUrl;
+
+pub(super) mod routes;
 
 /// Two listeners cannot share a socket.
 pub(super) fn listeners(r: &mut Resolver, listen: &Taken<Listen>, admin: &Taken<Option<Listen>>) {
@@ -40,7 +45,7 @@ pub(super) fn no_loop(r: &mut Resolver, listen: &Taken<Listen>, base: &Taken<Bas
         ours == theirs || (takes_all_of(ours, theirs) && theirs.to_canonical().is_loopback())
     });
     if listen.port == port && own {
-        r.problem(var::UPSTREAM_BASE_URL, "is the address that forebay itself listens on (LISTEN_HOST, LISTEN_PORT)");
+        r.conflict(var::UPSTREAM_BASE_URL, "is the address that forebay itself listens on (LISTEN_HOST, LISTEN_PORT)");
     }
 }
 
@@ -67,31 +72,94 @@ fn takes_all_of(listener: IpAddr, other: IpAddr) -> bool {
 
 /// The source header is removed from what clients send, so it would take the client's key with it.
 pub(super) fn source_is_not_the_key(r: &mut Resolver, source: &Taken<Source>, key: &Taken<Option<ApiKey>>) {
-    if let (Ok(source), Ok(Some(key))) = (source, key)
-        && source.name == key.header
-    {
-        r.problem(var::SOURCE_HEADER, "must not be the header that carries the key (UPSTREAM_API_KEY_HEADER)");
+    let (Ok(source), Ok(Some(key))) = (source, key) else { return };
+    if source.name != key.header {
+        return;
     }
+    let culprit = r.culprit([var::SOURCE_HEADER, var::UPSTREAM_API_KEY_HEADER]);
+    let reason = if culprit.name == var::SOURCE_HEADER.name {
+        format!("must not be the header that carries the key ({})", r.name(var::UPSTREAM_API_KEY_HEADER))
+    } else {
+        format!("must not be the header that marks answers made here ({})", r.name(var::SOURCE_HEADER))
+    };
+    r.conflict(culprit, reason);
 }
 
 /// Things about a key that are legal, and almost always a mistake.
 pub(super) fn key_is_plausible(r: &mut Resolver, header: &HeaderName, prefix: &str, key: Option<&str>) {
     let Some(key) = key else {
         for variable in [var::UPSTREAM_API_KEY_HEADER, var::UPSTREAM_API_KEY_PREFIX] {
-            if r.is_set(variable) {
-                r.warnings.push(format!("{} has no effect without UPSTREAM_API_KEY", variable.name));
-            }
+            r.changes_nothing(variable, "UPSTREAM_API_KEY");
         }
         return;
     };
+    for variable in [var::UPSTREAM_API_KEY_HEADER, var::UPSTREAM_API_KEY_PREFIX] {
+        r.changes_something(variable);
+    }
+    let (key_name, prefix_name) = (r.name(var::UPSTREAM_API_KEY), r.name(var::UPSTREAM_API_KEY_PREFIX));
     if *header != header::AUTHORIZATION && !r.is_set(var::UPSTREAM_API_KEY_PREFIX) {
-        r.warnings.push(format!(
-            "the key is sent as \"{header}: Bearer ...\": set UPSTREAM_API_KEY_PREFIX to an empty value if the upstream \
-             wants the bare key, or to \"Bearer \" if this is right"
+        r.warn(format!(
+            "{key_name} is sent as \"{header}: Bearer ...\": set UPSTREAM_API_KEY_PREFIX to an empty value if the \
+             upstream wants the bare key, or to \"Bearer \" if this is right"
         ));
     }
     if !prefix.is_empty() && key.starts_with(prefix) {
-        r.warnings.push("UPSTREAM_API_KEY begins with UPSTREAM_API_KEY_PREFIX, which is sent twice then".into());
+        r.warn(format!("{key_name} begins with {prefix_name}, which is sent twice then"));
+    }
+}
+
+/// No pause is longer than the maximum.
+pub(super) fn backoff_agrees(r: &mut Resolver) {
+    let (first, max) = (var::RETRY_BACKOFF_SECONDS, var::RETRY_BACKOFF_MAX_SECONDS);
+    let culprit = r.culprit([max, first]);
+    let reason = if culprit.name == max.name {
+        format!("must not be less than {}", r.name(first))
+    } else {
+        format!("must not be more than {}", r.name(max))
+    };
+    r.conflict(culprit, reason);
+}
+
+/// A hedge that would never start: the attempt before it has been given up by then.
+pub(super) fn hedge_starts(
+    r: &mut Resolver,
+    hedge_after: Taken<Option<Duration>>,
+    header_deadline: Taken<Duration>,
+    whole_answer_deadline: Taken<Duration>,
+) {
+    let (Ok(Some(after)), Ok(header), Ok(whole)) = (hedge_after, header_deadline, whole_answer_deadline) else {
+        return;
+    };
+    let (shorter, deadline) = if whole < header {
+        (whole, var::NONSTREAM_RESPONSE_HEADER_TIMEOUT_SECONDS)
+    } else {
+        (header, var::RESPONSE_HEADER_TIMEOUT_SECONDS)
+    };
+    if after < shorter {
+        return;
+    }
+    let culprit = r.culprit([var::HEDGE_AFTER_SECONDS, deadline]);
+    let reason = if culprit.name == deadline.name {
+        format!("must be more than {} ({})", r.name(var::HEDGE_AFTER_SECONDS), Human(after))
+    } else {
+        format!("must be less than the header deadline ({}, {})", r.name(deadline), Human(shorter))
+    };
+    r.conflict(culprit, reason);
+}
+
+/// What needs a further attempt, or a hedge.
+pub(super) fn attempts_are_plausible(r: &mut Resolver, policy: &Policy) {
+    if policy.hedge_after.is_some() {
+        r.changes_something(var::HEDGE_BUDGET_PERCENT);
+    } else {
+        r.changes_nothing(var::HEDGE_BUDGET_PERCENT, "HEDGE_AFTER_SECONDS");
+    }
+    for variable in [var::HEDGE_AFTER_SECONDS, var::RETRY_STATUSES] {
+        if policy.max_attempts > 1 {
+            r.changes_something(variable);
+        } else {
+            r.changes_nothing(variable, "a second attempt (UPSTREAM_MAX_ATTEMPTS)");
+        }
     }
 }
 
@@ -100,20 +168,9 @@ pub(super) fn body_fits(r: &mut Resolver, body: &Taken<ByteSize>, all: &Taken<By
     if let (Ok(body), Ok(all)) = (body, all)
         && body > all
     {
-        r.warnings.push(format!(
-            "request bodies above {all} are answered with 503: MAX_BUFFERED_BYTES is less than \
-             MAX_REQUEST_BODY_BYTES ({body})"
-        ));
-    }
-}
-
-/// Where an outbound proxy is configured, the upstream may not be reachable without.
-pub(super) fn proxies(r: &mut Resolver, names: &[String], base: &Taken<BaseUrl>) {
-    let remote = base.as_ref().is_ok_and(|base| !is_loopback_name(base.origin().host()));
-    if remote && !names.is_empty() {
-        r.warnings.push(format!(
-            "{} is set, but this version connects directly (OUTBOUND_PROXY=off says that it knows)",
-            names.join(", ")
+        let name = r.name(var::MAX_REQUEST_BODY_BYTES);
+        r.warn(format!(
+            "request bodies above {all} are answered with 503: MAX_BUFFERED_BYTES is less than {name} ({body})"
         ));
     }
 }
@@ -127,21 +184,22 @@ pub(super) fn web_in_force(
 ) -> Taken<Option<WebPageRule>> {
     let web = web?;
     let (Ok(listen), Ok(key)) = (listen, key) else { return Ok(None) };
-    let loopback = is_loopback_name(&listen.host);
-    if key.is_some() && loopback {
+    let lists = [var::ALLOWED_HOSTS, var::ALLOWED_ORIGINS];
+    if key.is_some() && is_loopback_name(&listen.host) {
+        for variable in lists {
+            r.changes_something(variable);
+        }
         return Ok(Some(web));
     }
     if key.is_some() {
-        r.warnings.push(format!(
-            "UPSTREAM_API_KEY is set and {} is no loopback address: whoever reaches the listener uses the key",
+        let name = r.name(var::UPSTREAM_API_KEY);
+        r.warn(format!(
+            "{name} is set and {} is no loopback address: whoever reaches the listener uses the key",
             listen.host
         ));
     }
-    for variable in [var::ALLOWED_HOSTS, var::ALLOWED_ORIGINS] {
-        if r.is_set(variable) {
-            let needs = if key.is_some() { "a loopback LISTEN_HOST" } else { "UPSTREAM_API_KEY" };
-            r.warnings.push(format!("{} has no effect without {needs}", variable.name));
-        }
+    for variable in lists {
+        r.changes_nothing(variable, if key.is_some() { "a loopback LISTEN_HOST" } else { "UPSTREAM_API_KEY" });
     }
     Ok(None)
 }

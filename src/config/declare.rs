@@ -35,6 +35,8 @@ pub enum Sight {
     Open,
     /// It is a URL or a list of them: not where it contains what may be a password or a key.
     Url,
+    /// It is the path of a file that holds a secret: only where it is surely a path, and not the secret itself.
+    KeyFile,
     /// Never. `<NAME>_FILE` may name a file that holds it.
     Secret,
 }
@@ -48,6 +50,10 @@ pub enum Section {
     Upstream,
     /// How attempts are raced.
     Attempts,
+    /// How the requests of a path are served.
+    Lanes,
+    /// Further upstreams, below a path each.
+    Routes,
     /// What a client may do.
     Client,
     /// What forebay's own answers look like.
@@ -56,11 +62,12 @@ pub enum Section {
 
 impl Section {
     /// All sections, in the order of listings.
-    pub const ALL: [Self; 5] = [Self::Listeners, Self::Upstream, Self::Attempts, Self::Client, Self::Answers];
+    pub const ALL: [Self; 7] =
+        [Self::Listeners, Self::Upstream, Self::Attempts, Self::Lanes, Self::Routes, Self::Client, Self::Answers];
 
     /// The variables of this section, in the order of listings.
     pub fn variables(self) -> impl Iterator<Item = &'static Variable> {
-        VARIABLES.iter().filter(move |v| v.section == self)
+        VARIABLES.iter().chain([&PREFIX]).filter(move |v| v.section == self)
     }
 }
 
@@ -70,6 +77,8 @@ impl fmt::Display for Section {
             Self::Listeners => "Listeners and logs",
             Self::Upstream => "Upstream and credentials",
             Self::Attempts => "Attempts",
+            Self::Lanes => "Lanes",
+            Self::Routes => "Routes",
             Self::Client => "Client side",
             Self::Answers => "Answers",
         })
@@ -100,14 +109,25 @@ impl Variable {
         self.sight == Sight::Secret
     }
 
-    /// Whether nothing works without it.
+    /// Whether nothing works without it (or without routes).
     pub fn is_required(self) -> bool {
         self.name == UPSTREAM_BASE_URL.name
     }
 
-    /// Whether it could be set for one route alone.
+    /// Whether it can be set for one route alone, as `ROUTE_<NAME>_<VARIABLE>`.
     pub(super) fn per_route(self) -> bool {
-        !self.process && matches!(self.section, Section::Upstream | Section::Attempts | Section::Answers)
+        use Section::{Answers, Attempts, Lanes, Routes, Upstream};
+        !self.process && matches!(self.section, Upstream | Attempts | Lanes | Routes | Answers)
+    }
+
+    /// What stands behind `ROUTE_<NAME>_` where it is set for one route.
+    pub(super) fn stem(self) -> &'static str {
+        self.name.strip_prefix(ROUTE_NAME).unwrap_or(self.name)
+    }
+
+    /// Its name where it is set for one route.
+    pub(super) fn of_route(self, route: &str) -> String {
+        format!("ROUTE_{route}_{}", self.stem())
     }
 
     /// The default as listings show it.
@@ -120,6 +140,25 @@ impl Variable {
     }
 }
 
+/// How the names of all variables of a route begin.
+const ROUTE_NAME: &str = "ROUTE_<NAME>_";
+
+/// The one variable that only routes have. It is listed with the others, but no environment has it by this name.
+pub(super) const PREFIX: Variable = Variable {
+    name: "ROUTE_<NAME>_PREFIX",
+    section: Section::Routes,
+    default_in_words: Some("no routes"),
+    example: "/api",
+    help: "path prefix of the route NAME (letters and digits); it is stripped from the path",
+    read: |raw| raw.prefix.as_deref(),
+    ..Variable::BASE
+};
+
+/// The variables that can be set for one route.
+pub(super) fn of_routes() -> impl Iterator<Item = &'static Variable> {
+    [&PREFIX].into_iter().chain(VARIABLES).filter(|v| v.per_route())
+}
+
 /// Makes, of each entry: a field of [`Raw`] (envy lower-cases names, hence the second spelling), a constant of the
 /// variable's name, and a line of [`VARIABLES`].
 macro_rules! variables {
@@ -127,7 +166,10 @@ macro_rules! variables {
         /// What the environment says, word for word; absent = not set.
         #[derive(Clone, Default, Deserialize)]
         #[serde(default)]
-        pub(super) struct Raw { $($($field: Option<String>,)*)* }
+        pub(super) struct Raw {
+            prefix: Option<String>,
+            $($($field: Option<String>,)*)*
+        }
 
         $($(
             #[doc = concat!("`", stringify!($name), "`")]
@@ -155,6 +197,14 @@ variables! {
             default: "8788", example: "8788",
             help: "port the proxy listens on; 0 picks a free one, which is logged",
         }
+        TLS_CERT_FILE tls_cert_file {
+            default: "", example: "/etc/forebay/tls.crt",
+            help: "serve HTTPS with this chain (PEM; ALPN h2, http/1.1); read again when it changes",
+        }
+        TLS_KEY_FILE tls_key_file {
+            default: "", example: "/etc/forebay/tls.key", sight: Sight::KeyFile,
+            help: "the private key of TLS_CERT_FILE (PEM)",
+        }
         ADMIN_HOST admin_host {
             default: "127.0.0.1", example: "0.0.0.0",
             help: "address or host name of the admin listener (health, metrics)",
@@ -178,7 +228,7 @@ variables! {
     }
     Upstream {
         UPSTREAM_BASE_URL upstream_base_url {
-            default: "", default_in_words: Some("required"), example: "https://api.openai.com", sight: Sight::Url,
+            default: "", default_in_words: Some("required unless routes are given"), example: "https://api.openai.com", sight: Sight::Url,
             help: "http:// or https://, may carry a base path; path and query of clients are appended to it",
         }
         UPSTREAM_API_KEY upstream_api_key {
@@ -201,9 +251,17 @@ variables! {
             default: "", default_in_words: Some("none"), example: "https://app.example", sight: Sight::Url,
             help: "origins of web pages that may use the key when the proxy listens on loopback",
         }
+        UPSTREAM_HTTP2 upstream_http2 {
+            default: "auto", example: "off",
+            help: "auto: HTTP/2 where an https upstream agrees to it (ALPN); off; prior-knowledge",
+        }
         UPSTREAM_CA_FILE upstream_ca_file {
             default: "", example: "/etc/ssl/company-ca.pem",
             help: "PEM file with roots that are trusted beside the system's (SSL_CERT_FILE is honoured)",
+        }
+        OUTBOUND_PROXY outbound_proxy {
+            default: "env", example: "socks5h://user:password@proxy.example:1080", sight: Sight::Secret,
+            help: "env: as HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY say; off; socks5[h]:// or http://",
         }
         UPSTREAM_MAX_CONNECTIONS upstream_max_connections {
             default: "10000", example: "10000",
@@ -244,6 +302,10 @@ variables! {
             default: "all", example: "safe",
             help: "all: any method before headers; safe: sent bytes repeat only idempotent or keyed requests",
         }
+        RETRY_STATUSES retry_statuses {
+            default: "", default_in_words: Some("none"), example: "502,503,529",
+            help: "answers with these statuses (400 to 599) are failed attempts while attempts are left",
+        }
         RETRY_BUDGET_PERCENT retry_budget_percent {
             default: "100", example: "100",
             help: "further attempts at once, as a share of the exchanges that wait for headers",
@@ -252,9 +314,17 @@ variables! {
             default: "10", example: "10",
             help: "further attempts at once that are always allowed",
         }
+        HEDGE_AFTER_SECONDS hedge_after_seconds {
+            default: "", default_in_words: Some("never"), example: "5s",
+            help: "starts the next attempt after this, while the earlier one stays in the race",
+        }
+        HEDGE_BUDGET_PERCENT hedge_budget_percent {
+            default: "10", example: "10",
+            help: "hedges as a share of the exchanges of ten seconds (at least one a second)",
+        }
         CONNECT_TIMEOUT_SECONDS connect_timeout_seconds {
             default: "10", example: "10s",
-            help: "DNS, TCP and TLS together",
+            help: "DNS, TCP, proxy and TLS together",
         }
         WRITE_TIMEOUT_SECONDS write_timeout_seconds {
             default: "30", example: "30s",
@@ -268,14 +338,44 @@ variables! {
             default: "240", example: "4m",
             help: "no byte from the upstream after headers while the client is ready to read; 0 = off",
         }
+        TUNNEL_IDLE_TIMEOUT_SECONDS tunnel_idle_timeout_seconds {
+            default: "3600", example: "1h",
+            help: "no byte in either direction of an upgraded connection; 0 = off",
+        }
         MAX_REQUEST_BODY_BYTES max_request_body_bytes {
             default: "33554432", example: "32MiB",
-            help: "the largest request body that is buffered; a larger one is answered with 413",
+            help: "the largest request body that is buffered; for a larger one OVERSIZE says what happens",
         }
         MAX_BUFFERED_BYTES max_buffered_bytes {
             default: "1GiB", example: "1GiB", process: true,
             default_in_words: Some("1GiB, or a quarter of the memory limit if that is less"),
             help: "all buffered bodies together; beyond it 503 with Retry-After",
+        }
+        OVERSIZE oversize {
+            default: "reject", example: "stream",
+            help: "a larger body: reject (413), stream (unbuffered, no retry), redirect (307 to the upstream)",
+        }
+        CHUNKED chunked {
+            default: "buffer", example: "bypass",
+            help: "a body of unknown length: buffer, or bypass (streamed, or as OVERSIZE says)",
+        }
+    }
+    Lanes {
+        LANE lane {
+            default: "race", example: "stream",
+            help: "race (buffered, retried), stream (neither), redirect (307 to the upstream's URL)",
+        }
+        STREAM_PATHS stream_paths {
+            default: "", default_in_words: Some("none"), example: "^/v1/files,^/upload",
+            help: "regular expressions (unanchored) on the path as sent: these take the lane stream",
+        }
+        REDIRECT_PATHS redirect_paths {
+            default: "", default_in_words: Some("none"), example: "^/downloads/",
+            help: "these take the lane redirect, unless STREAM_PATHS has them",
+        }
+        RACE_PATHS race_paths {
+            default: "", default_in_words: Some("none"), example: "^/v1/responses",
+            help: "these take the lane race, unless one of the lists above has them",
         }
     }
     Client {
@@ -302,6 +402,14 @@ variables! {
         MAX_HEADER_BYTES max_header_bytes {
             default: "64KiB", example: "64KiB",
             help: "the largest request head, 8KiB to 16MiB",
+        }
+        TRUSTED_PROXIES trusted_proxies {
+            default: "", default_in_words: Some("none"), example: "10.0.0.0/8,192.168.1.7",
+            help: "addresses and networks whose X-Forwarded-* is believed",
+        }
+        FORWARDED_HEADERS forwarded_headers {
+            default: "keep", example: "add",
+            help: "X-Forwarded-*, X-Real-IP: keep (as sent), add (from the connection), strip",
         }
         SHUTDOWN_TIMEOUT_SECONDS shutdown_timeout_seconds {
             default: "300", example: "5m",
@@ -348,6 +456,6 @@ mod tests {
             assert!(VARIABLES[..i].iter().all(|v| v.name != variable.name), "{}", variable.name);
             assert!(!variable.help.is_empty() && !variable.example.is_empty(), "{}", variable.name);
         }
-        assert_eq!(Section::ALL.iter().flat_map(|s| s.variables()).count(), VARIABLES.len());
+        assert_eq!(Section::ALL.iter().flat_map(|s| s.variables()).count(), VARIABLES.len() + 1);
     }
 }

@@ -1,6 +1,6 @@
 //! The table of variables as documents: `.env.example`, and the tables of the README. Tests compare them with the files.
 
-use super::declare::{Section, Variable};
+use super::declare::{Section, VARIABLES, Variable};
 
 /// The text of `.env.example`: every variable with its help and its default, commented out, but for the one that is
 /// required.
@@ -13,6 +13,13 @@ pub fn env_example() -> String {
     ];
     for section in Section::ALL {
         lines.extend([String::new(), format!("# --- {section} ---")]);
+        if section == Section::Routes {
+            lines.push("#".to_owned());
+            lines.extend(about_routes().lines().map(|line| format!("# {line}").trim_end().to_owned()));
+            lines.push("#".to_owned());
+            lines.extend(ROUTES_EXAMPLE.lines().map(|line| format!("# {line}")));
+            continue;
+        }
         for variable in section.variables() {
             lines.extend(["#".to_owned(), format!("# {}", variable.help)]);
             if let Some(words) = variable.default_in_words {
@@ -23,6 +30,32 @@ pub fn env_example() -> String {
     }
     lines.join("\n") + "\n"
 }
+
+/// What routes are. No line is wider than 115 columns.
+fn about_routes() -> String {
+    let process_wide = VARIABLES.iter().filter(|v| v.process).map(|v| v.name);
+    let process_wide: Vec<_> = process_wide.collect();
+    format!(
+        "Further upstreams, each below a path prefix. <NAME> is made of letters and digits. The longest prefix that matches\n\
+         wins, and is stripped from the path. ROUTE_<NAME>_PREFIX and ROUTE_<NAME>_UPSTREAM_BASE_URL make a route; every\n\
+         variable of the sections {}, {}, {} and {}\n\
+         (but {}) can be set for it as ROUTE_<NAME>_<VARIABLE>.\n\
+         What is not set falls back to the global value: the UPSTREAM_API_KEY ones, and an OUTBOUND_PROXY that is a URL,\n\
+         only where the route's scheme, host and port are those of UPSTREAM_BASE_URL. With routes, UPSTREAM_BASE_URL is\n\
+         the route / if it is set.\n",
+        Section::Upstream,
+        Section::Attempts,
+        Section::Lanes,
+        Section::Answers,
+        process_wide.join(", "),
+    )
+}
+
+const ROUTES_EXAMPLE: &str = "\
+ROUTE_FILES_PREFIX=/files
+ROUTE_FILES_UPSTREAM_BASE_URL=http://storage:9000/bucket
+ROUTE_FILES_LANE=stream
+";
 
 fn assignment(variable: &Variable) -> String {
     let name = variable.name;
@@ -41,12 +74,33 @@ pub fn readme_table() -> String {
     let mut lines = Vec::new();
     for section in Section::ALL {
         lines.extend([format!("### {section}"), String::new()]);
+        if section == Section::Routes {
+            lines.extend([about_in_markdown(), format!("```sh\n{ROUTES_EXAMPLE}```"), String::new()]);
+        }
         lines.extend(["| name | default | meaning |".to_owned(), "|---|---|---|".to_owned()]);
         lines.extend(section.variables().map(row));
         lines.push(String::new());
     }
     lines.pop();
     lines.join("\n") + "\n"
+}
+
+/// The same with names as code.
+fn about_in_markdown() -> String {
+    let is_name =
+        |word: &str| word.contains('_') && word.bytes().all(|b| b.is_ascii_uppercase() || b"_<>".contains(&b));
+    let about = about_routes();
+    let mut text = String::new();
+    for word in about.split_inclusive([' ', '\n', ',', '.', ')', ':']) {
+        let end = word.trim_end_matches([' ', '\n', ',', '.', ')', ':']).len();
+        let (bare, rest) = word.split_at(end);
+        if is_name(bare) || bare == "<NAME>" {
+            text.extend(["`", bare, "`", rest]);
+        } else {
+            text.push_str(word);
+        }
+    }
+    text
 }
 
 fn row(variable: &Variable) -> String {
@@ -66,7 +120,7 @@ fn row(variable: &Variable) -> String {
 mod tests {
     use std::ffi::OsString;
 
-    use super::super::{Settings, VARIABLES};
+    use super::super::Settings;
     use super::*;
 
     #[test]

@@ -6,6 +6,7 @@ mod declare;
 mod documents;
 mod memory;
 mod not_yet;
+mod outbound;
 mod parse;
 mod problem;
 mod raw;

@@ -26,26 +26,7 @@ use Accepts::{Nothing, Only, Tuning};
 pub(super) static NOT_YET: &[NotYet] = &[
     // 3.1
     secret("ADMIN_TOKEN", Nothing),
-    plain("TLS_CERT_FILE", Nothing),
-    plain("TLS_KEY_FILE", Nothing),
-    // 3.2
-    plain("UPSTREAM_HTTP2", Only(&["auto", "off"])),
-    secret("OUTBOUND_PROXY", Only(&["off"])),
-    // 3.3
-    plain("RETRY_STATUSES", Nothing),
-    plain("HEDGE_AFTER_SECONDS", Nothing),
-    plain("HEDGE_BUDGET_PERCENT", Tuning),
-    plain("TUNNEL_IDLE_TIMEOUT_SECONDS", Tuning),
-    plain("OVERSIZE", Only(&["reject"])),
-    plain("CHUNKED", Only(&["buffer"])),
-    // 3.4
-    plain("TRUSTED_PROXIES", Nothing),
-    plain("FORWARDED_HEADERS", Only(&["keep"])),
     // 3.6
-    plain("LANE", Only(&["race"])),
-    plain("STREAM_PATHS", Nothing),
-    plain("REDIRECT_PATHS", Nothing),
-    plain("RACE_PATHS", Tuning),
     plain("QUEUE_PATHS", Nothing),
     plain("OVERFLOW", Only(&["off", "prefer"])),
     plain("OVERFLOW_AFTER_SECONDS", Tuning),
@@ -81,12 +62,8 @@ pub(super) static NOT_YET: &[NotYet] = &[
 ];
 
 /// The names of these that a route could not have for itself.
-pub(super) static PROCESS_WIDE: &[&str] = &[
+static PROCESS_WIDE: &[&str] = &[
     "ADMIN_TOKEN",
-    "TLS_CERT_FILE",
-    "TLS_KEY_FILE",
-    "TRUSTED_PROXIES",
-    "FORWARDED_HEADERS",
     "STORE",
     "REDIS_URL",
     "DATA_DIR",
@@ -118,13 +95,19 @@ pub(super) enum Verdict {
 }
 
 impl NotYet {
-    pub(super) fn judge(&self, value: &str) -> Verdict {
+    /// Whether a route can have it for itself.
+    pub(super) fn per_route(&self) -> bool {
+        !PROCESS_WIDE.contains(&self.name)
+    }
+
+    /// `name` is the one that was set: its own, or that of a route.
+    pub(super) fn judge(&self, name: &str, value: &str) -> Verdict {
         let value = value.trim();
         match self.accepts {
             Nothing => Verdict::Refuse("is not available in this version".into()),
             Only(values) if values.iter().any(|v| v.eq_ignore_ascii_case(value)) => Verdict::Fine,
             Only(values) => Verdict::Refuse(format!("is not available in this version, only {}", values.join(" or "))),
-            Tuning => Verdict::Warn(format!("{} has no effect in this version", self.name)),
+            Tuning => Verdict::Warn(format!("{name} has no effect in this version")),
         }
     }
 }

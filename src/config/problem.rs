@@ -32,6 +32,7 @@ impl Problem {
             Sight::Open => true,
             // A URL can carry a password before its `@`, or a key in its query or fragment.
             Sight::Url => !value.contains(['@', '?', '#']),
+            Sight::KeyFile => is_surely_a_path(value),
             Sight::Secret => false,
         };
         Self {
@@ -40,6 +41,11 @@ impl Problem {
             reason: reason.into(),
             example: Some(variable.example.to_owned()),
         }
+    }
+
+    /// The same for a variable that was set by another name, that of a route.
+    pub(super) fn named(self, name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..self }
     }
 }
 
@@ -66,6 +72,11 @@ pub fn render(problems: &[Problem]) -> String {
     };
     let lines = problems.iter().map(|problem| format!("  {problem}\n"));
     std::iter::once(format!("{count} in the environment:\n")).chain(lines).collect()
+}
+
+/// Somebody may have put a secret itself where the path of its file belongs.
+pub(super) fn is_surely_a_path(value: &str) -> bool {
+    value.starts_with(['/', '.']) && !value.contains(['\n', '\r'])
 }
 
 /// A value in double quotes; control characters and what cannot be seen are escaped, and what is too long is cut.
@@ -110,6 +121,8 @@ mod tests {
             (declare::UPSTREAM_BASE_URL, "http://host/?key=hidden"),
             (declare::UPSTREAM_BASE_URL, "http://host/#hidden"),
             (declare::ALLOWED_ORIGINS, "https://u:hidden@app.example"),
+            (declare::OUTBOUND_PROXY, "socks5://u:hidden@proxy"),
+            (declare::TLS_KEY_FILE, "-----BEGIN PRIVATE KEY-----\nhidden"),
         ] {
             let problem = Problem::with(&variable, Some(value), "is wrong").to_string();
             assert!(!problem.contains("hidden"), "{problem}");

@@ -1,68 +1,103 @@
 //! From the environment to strings: what is set, what is ignored, what must not be there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
 
 use super::ReadFile;
-use super::declare::{Raw, VARIABLES, Variable};
+use super::declare::{Raw, VARIABLES, Variable, of_routes};
 use super::not_yet::{NOT_YET, NotYet, Verdict};
-use super::problem::Problem;
+use super::outbound::ProxyVariables;
+use super::problem::{Problem, is_surely_a_path, quoted};
 use super::typo;
 
 /// What the environment says, before it means anything.
 #[derive(Default)]
 pub(super) struct Gathered {
+    pub(super) global: Layer,
+    /// By the names of the routes.
+    pub(super) routes: BTreeMap<String, Layer>,
+    /// What it says to every program about outbound proxies.
+    pub(super) proxies: ProxyVariables,
+    /// `JOBS_PATH`, which this version only keeps free.
+    pub(super) jobs_path: Option<String>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// The variables of the process, or those of one route.
+#[derive(Default)]
+pub(super) struct Layer {
     pub(super) raw: Raw,
     /// Secrets that came from a file.
     pub(super) from_file: Vec<&'static str>,
-    pub(super) problems: Vec<Problem>,
-    pub(super) warnings: Vec<String>,
-    /// Names of variables for outbound proxies that are set; this version connects directly.
-    pub(super) proxies: Vec<String>,
 }
 
 /// Name and value of everything that is set and is not ignored; a value that is no UTF-8 is none.
-type Texts = BTreeMap<String, Option<String>>;
+pub(super) type Texts = BTreeMap<String, Option<String>>;
 
-/// Reads the environment. Names are taken as they are: upper case.
+/// Reads the environment. Names are taken as they are: upper case, but for the names of routes.
 pub(super) fn gather(vars: impl IntoIterator<Item = (OsString, OsString)>, read: ReadFile) -> Gathered {
     let texts = texts(vars);
-    let mut gathered = Gathered::default();
-    let mut ours = BTreeMap::new();
-    for variable in VARIABLES {
-        match value(variable, &texts, read) {
+    let mut problems = Vec::new();
+    let mut warnings = Vec::new();
+    let of_a_route = |name: &String| {
+        let (route, stem) = typo::route(name)?;
+        typo::is_of_routes(stem).then(|| route.to_owned())
+    };
+    let routes: BTreeSet<String> = texts.keys().filter_map(of_a_route).collect();
+    let global = layer(None, &texts, read, &mut problems);
+    for variable in NOT_YET {
+        refuse_or_warn(variable, variable.name, &texts, &mut problems, &mut warnings);
+        for route in routes.iter().filter(|_| variable.per_route()) {
+            let name = format!("ROUTE_{route}_{}", variable.name);
+            refuse_or_warn(variable, &name, &texts, &mut problems, &mut warnings);
+        }
+    }
+    for name in texts.keys() {
+        if let Some(reason) = typo::reason(name, |known| texts.contains_key(known)) {
+            problems.push(Problem::with_name(name, reason));
+        }
+    }
+    let routes = routes.into_iter().map(|route| (layer(Some(&route), &texts, read, &mut problems), route));
+    Gathered {
+        global,
+        routes: routes.map(|(layer, route)| (route, layer)).collect(),
+        proxies: ProxyVariables::new(&texts),
+        jobs_path: texts.get("JOBS_PATH").cloned().flatten(),
+        problems,
+        warnings,
+    }
+}
+
+/// The variables of the process, or those of one route.
+fn layer(route: Option<&str>, texts: &Texts, read: ReadFile, problems: &mut Vec<Problem>) -> Layer {
+    let mut ours = Vec::new();
+    let mut from_file = Vec::new();
+    let variables: Vec<&Variable> = if route.is_some() { of_routes().collect() } else { VARIABLES.iter().collect() };
+    for variable in variables {
+        let name = route.map_or_else(|| variable.name.to_owned(), |route| variable.of_route(route));
+        match value(variable, &name, texts, read) {
             Ok(None) => {}
-            Ok(Some((text, from_file))) => {
-                ours.insert(variable.name.to_owned(), text);
-                if from_file {
-                    gathered.from_file.push(variable.name);
+            Ok(Some((text, was_in_file))) => {
+                ours.push((name, text));
+                if was_in_file {
+                    from_file.push(variable.name);
                 }
             }
-            Err(problem) => gathered.problems.push(problem),
+            Err(problem) => problems.push(problem),
         }
     }
-    // Into a struct of optional strings this cannot fail, and the names cannot be ambiguous: all are upper case.
-    match envy::from_iter(ours) {
-        Ok(raw) => gathered.raw = raw,
-        Err(_) => gathered.problems.push(Problem::with_name("environment", "cannot be read")),
+    // Into a struct of optional strings this cannot fail, and the names cannot be ambiguous: all are upper case, but for
+    // the prefix, which is the same in all.
+    let raw = match route {
+        None => envy::from_iter(ours),
+        Some(route) => envy::prefixed(format!("ROUTE_{route}_")).from_iter(ours),
+    };
+    if raw.is_err() {
+        problems.push(Problem::with_name("environment", "cannot be read"));
     }
-    for variable in NOT_YET {
-        refuse_or_warn(variable, &texts, &mut gathered);
-    }
-    for name in texts.keys().filter(|name| !typo::is_known(name)) {
-        if let Some(reason) = typo::route(name) {
-            gathered.problems.push(Problem::with_name(name, reason));
-        } else if let Some(known) = typo::meant(name, |known| texts.contains_key(known)) {
-            gathered.problems.push(Problem::with_name(name, format!("is not a variable, did you mean {known}?")));
-        }
-    }
-    let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
-    gathered.proxies = texts.keys().filter(|n| proxies.contains(&n.to_ascii_uppercase().as_str())).cloned().collect();
-    if texts.contains_key("OUTBOUND_PROXY") {
-        gathered.proxies.clear();
-    }
-    gathered
+    Layer { raw: raw.unwrap_or_default(), from_file }
 }
 
 fn texts(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Texts {
@@ -70,7 +105,7 @@ fn texts(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Texts {
     for (name, value) in vars {
         // A name that is no text cannot be one of ours.
         let Ok(name) = name.into_string() else { continue };
-        let unset = value.is_empty() && !VARIABLES.iter().any(|v| v.name == name && v.empty_is_a_value);
+        let unset = value.is_empty() && !means_something_empty(&name);
         let value = value.into_string().ok();
         if !unset && !is_ambient(&name, value.as_deref().unwrap_or_default()) {
             // Of two of the same name the first counts, as for getenv.
@@ -78,6 +113,12 @@ fn texts(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Texts {
         }
     }
     texts
+}
+
+/// Whether an empty value of this name is a value.
+fn means_something_empty(name: &str) -> bool {
+    let stem = typo::route(name).map_or(name, |(_, stem)| stem);
+    VARIABLES.iter().any(|v| v.name == stem && v.empty_is_a_value)
 }
 
 /// What environments are full of: locales, and what Kubernetes injects for services.
@@ -97,20 +138,18 @@ fn is_ambient(name: &str, value: &str) -> bool {
         || numbered_port()
 }
 
-/// The value of a variable and whether a file held it.
-fn value(variable: &Variable, texts: &Texts, read: ReadFile) -> Result<Option<(String, bool)>, Problem> {
-    let own = match texts.get(variable.name) {
-        Some(None) => return Err(Problem::with(variable, None, "is not UTF-8")),
+/// The value of a variable that is set by a name, and whether a file held it.
+fn value(variable: &Variable, name: &str, texts: &Texts, read: ReadFile) -> Result<Option<(String, bool)>, Problem> {
+    let own = match texts.get(name) {
+        Some(None) => return Err(Problem::with(variable, None, "is not UTF-8").named(name)),
         Some(Some(text)) => Some(text),
         None => None,
     };
-    let file_name = format!("{}_FILE", variable.name);
+    let file_name = format!("{name}_FILE");
     let file = texts.get(&file_name).filter(|_| variable.is_secret());
     match (own, file) {
         (own, None) => Ok(own.map(|text| (text.clone(), false))),
-        (Some(_), Some(_)) => {
-            Err(Problem::with_name(variable.name, format!("must not be set together with {file_name}")))
-        }
+        (Some(_), Some(_)) => Err(Problem::with_name(name, format!("must not be set together with {file_name}"))),
         (None, Some(None)) => Err(Problem::with_name(file_name, "is not UTF-8")),
         (None, Some(Some(path))) => {
             secret_from(path, read).map(|secret| Some((secret, true))).map_err(|r| Problem::with_name(file_name, r))
@@ -120,31 +159,34 @@ fn value(variable: &Variable, texts: &Texts, read: ReadFile) -> Result<Option<(S
 
 fn secret_from(path: &str, read: ReadFile) -> Result<String, String> {
     // Somebody may have put the secret itself where its file belongs, so only what is surely a path is shown.
-    let shown = if path.starts_with(['/', '.']) { super::problem::quoted(path) } else { "that it names".to_owned() };
+    let shown = if is_surely_a_path(path) { quoted(path) } else { "that it names".to_owned() };
     let bytes = read(Path::new(path)).map_err(|error| format!("the file {shown} cannot be read: {error}"))?;
     let text = String::from_utf8(bytes).map_err(|_| format!("the file {shown} is not UTF-8"))?;
     let secret = text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(&text);
     if secret.is_empty() { Err(format!("the file {shown} is empty")) } else { Ok(secret.to_owned()) }
 }
 
-fn refuse_or_warn(variable: &NotYet, texts: &Texts, gathered: &mut Gathered) {
-    let mut names = vec![variable.name.to_owned()];
-    if variable.secret {
-        names.push(format!("{}_FILE", variable.name));
-    }
-    for (i, name) in names.into_iter().enumerate() {
+fn refuse_or_warn(
+    variable: &NotYet,
+    name: &str,
+    texts: &Texts,
+    problems: &mut Vec<Problem>,
+    warnings: &mut Vec<String>,
+) {
+    let file = variable.secret.then(|| format!("{name}_FILE"));
+    for (i, name) in [name.to_owned()].into_iter().chain(file).enumerate() {
         let Some(value) = texts.get(&name) else { continue };
         // The name of a file says nothing about what this version does anyway.
         let verdict = match value {
-            Some(value) if i == 0 => variable.judge(value),
+            Some(value) if i == 0 => variable.judge(&name, value),
             _ => Verdict::Refuse("is not available in this version".into()),
         };
         match verdict {
             Verdict::Fine => {}
-            Verdict::Warn(warning) => gathered.warnings.push(warning),
+            Verdict::Warn(warning) => warnings.push(warning),
             Verdict::Refuse(reason) => {
                 let value = value.clone().filter(|_| !variable.secret);
-                gathered.problems.push(Problem { value, ..Problem::with_name(name, reason) });
+                problems.push(Problem { value, ..Problem::with_name(name, reason) });
             }
         }
     }
@@ -179,8 +221,8 @@ mod tests {
         if let Some(problem) = gathered.problems.first() {
             return Err(problem.to_string());
         }
-        assert_eq!(gathered.from_file, ["UPSTREAM_API_KEY"]);
-        Ok(declare::UPSTREAM_API_KEY.of(&gathered.raw).map(str::to_owned))
+        assert_eq!(gathered.global.from_file, ["UPSTREAM_API_KEY"]);
+        Ok(declare::UPSTREAM_API_KEY.of(&gathered.global.raw).map(str::to_owned))
     }
 
     #[test]
@@ -194,14 +236,14 @@ mod tests {
             ("UPSTREAM_API_KEY_FILE", ""),
         ]);
         assert_eq!(gathered.problems, []);
-        assert_eq!(declare::LISTEN_PORT.of(&gathered.raw), None);
-        assert_eq!(declare::UPSTREAM_API_KEY_PREFIX.of(&gathered.raw), Some(""));
+        assert_eq!(declare::LISTEN_PORT.of(&gathered.global.raw), None);
+        assert_eq!(declare::UPSTREAM_API_KEY_PREFIX.of(&gathered.global.raw), Some(""));
     }
 
     #[test]
     fn names_count_only_in_upper_case() {
         let gathered = gathered(&[("listen_port", "1"), ("LISTEN_PORT", "2"), ("Listen_Port", "3")]);
-        assert_eq!(declare::LISTEN_PORT.of(&gathered.raw), Some("2"));
+        assert_eq!(declare::LISTEN_PORT.of(&gathered.global.raw), Some("2"));
         assert_eq!(gathered.problems, []);
     }
 
@@ -223,8 +265,8 @@ mod tests {
             ("ROUTE_API_PORT_80_TCP_PROTO", "tcp"),
         ]);
         assert_eq!(gathered.problems, []);
-        assert_eq!(declare::LISTEN_PORT.of(&gathered.raw), None);
-        assert_eq!(declare::ADMIN_PORT.of(&gathered.raw), None);
+        assert_eq!(declare::LISTEN_PORT.of(&gathered.global.raw), None);
+        assert_eq!(declare::ADMIN_PORT.of(&gathered.global.raw), None);
     }
 
     #[test]
@@ -232,6 +274,26 @@ mod tests {
         assert_eq!(problems(&[("DMIN_PORT", "80")]), ["DMIN_PORT: is not a variable, did you mean ADMIN_PORT?"]);
         assert_eq!(problems(&[("ROUTE_API_PORT", "80")]).len(), 1);
         assert_eq!(problems(&[("ROUTE_API_PORT_X_TCP", "80")]).len(), 1);
+    }
+
+    #[test]
+    fn a_route_is_whatever_has_a_variable_of_routes() {
+        let gathered = gathered(&[
+            ("ROUTE_A_PREFIX", "/a"),
+            ("ROUTE_a_LANE", "stream"),
+            ("ROUTE_B_QUEUE_CONCURRENCY", "1"),
+            ("ROUTE_C_UPSTREAM_API_KEY_PREFIX", ""),
+            ("ROUTE_D_UPSTREAM_API_KEY_FILE", "/x"),
+            ("ROUTE_E_LANE", ""),
+            ("PREFIX", "/usr"),
+        ]);
+        assert_eq!(gathered.routes.keys().collect::<Vec<_>>(), ["A", "C", "D", "a"]);
+        assert_eq!(declare::PREFIX.of(&gathered.routes["A"].raw), Some("/a"));
+        assert_eq!(declare::LANE.of(&gathered.routes["a"].raw), Some("stream"));
+        assert_eq!(declare::UPSTREAM_API_KEY_PREFIX.of(&gathered.routes["C"].raw), Some(""));
+        assert_eq!((declare::PREFIX.of(&gathered.global.raw), declare::LANE.of(&gathered.global.raw)), (None, None));
+        let problems: Vec<_> = gathered.problems.iter().map(|p| p.name.as_str()).collect();
+        assert_eq!(problems, ["ROUTE_B_QUEUE_CONCURRENCY", "ROUTE_D_UPSTREAM_API_KEY_FILE"]);
     }
 
     #[test]
@@ -243,7 +305,7 @@ mod tests {
         assert_eq!(problems(&[("UPSTREAM_API_KYE", "x"), ("UPSTREAM_API_KEY", "y")]), [""; 0]);
         assert_eq!(
             problems(&[("ROUTE_A_UPSTREAM_API_KYE", "sk-hidden")]),
-            ["ROUTE_A_UPSTREAM_API_KYE: no variable of a route has this name"]
+            ["ROUTE_A_UPSTREAM_API_KYE: is not a variable of a route, did you mean ROUTE_A_UPSTREAM_API_KEY?"]
         );
     }
 
@@ -285,37 +347,35 @@ mod tests {
     #[test]
     fn what_this_version_does_not_have_is_refused_unless_it_changes_nothing() {
         for (name, value) in [
-            ("TLS_CERT_FILE", "/c.pem"),
-            ("LANE", "queue"),
+            ("QUEUE_PATHS", "^/a"),
             ("OVERFLOW", "always"),
             ("CACHE", "memory"),
-            ("UPSTREAM_HTTP2", "prior-knowledge"),
-            ("HEDGE_AFTER_SECONDS", "1"),
-            ("ROUTE_A_PREFIX", "/a"),
+            ("STORE", "embedded"),
+            ("ROUTE_A_CACHE", "memory"),
+            ("ROUTE_A_QUEUE_PATHS", "^/a"),
         ] {
             let problems = problems(&[(name, value)]);
             assert!(problems.len() == 1 && problems[0].contains("not available in this version"), "{problems:?}");
         }
         for (name, value) in [
             ("STORE", "off"),
-            ("LANE", "RACE"),
-            ("OVERFLOW", "prefer"),
+            ("OVERFLOW", "PREFER"),
             ("CACHE", "none"),
-            ("UPSTREAM_HTTP2", "auto"),
-            ("OUTBOUND_PROXY", "off"),
             ("ROLES", "front"),
+            ("ROUTE_A_OVERFLOW", "off"),
         ] {
             let gathered = gathered(&[(name, value)]);
             assert!(gathered.problems.is_empty() && gathered.warnings.is_empty(), "{name}");
         }
-        let tuned = gathered(&[("QUEUE_CONCURRENCY", "3"), ("DATA_DIR", "/data")]);
+        let tuned = gathered(&[("QUEUE_CONCURRENCY", "3"), ("ROUTE_A_CACHE_TTL_SECONDS", "3")]);
         assert_eq!(tuned.problems, []);
-        assert_eq!(tuned.warnings.len(), 2);
+        let no_effect = |name: &str| format!("{name} has no effect in this version");
+        assert_eq!(tuned.warnings, ["QUEUE_CONCURRENCY", "ROUTE_A_CACHE_TTL_SECONDS"].map(no_effect));
     }
 
     #[test]
     fn secrets_of_later_versions_are_not_shown_either() {
-        for name in ["ADMIN_TOKEN", "REDIS_URL", "OUTBOUND_PROXY", "ADMIN_TOKEN_FILE", "REDIS_URL_FILE"] {
+        for name in ["ADMIN_TOKEN", "REDIS_URL", "ADMIN_TOKEN_FILE", "REDIS_URL_FILE"] {
             let problems = problems(&[(name, "redis://u:hidden@x")]);
             assert!(problems.len() == 1 && !problems[0].contains("hidden"), "{problems:?}");
         }

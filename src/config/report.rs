@@ -6,6 +6,7 @@ use super::declare::Section;
 use super::resolve::{Effective, Origin};
 use super::settings::Settings;
 use crate::race::{Backoff, Policy};
+use crate::routes::{Lane, RouteSettings};
 use crate::time::Human;
 use crate::upstream::Timeouts;
 
@@ -19,11 +20,18 @@ const PATIENCE: [(Duration, &str); 3] = [
 /// Codex ends a stream that has been silent for so long.
 const CODEX_IDLE: Duration = Duration::from_secs(300);
 
-/// Every variable as it is in force, then how long a client may wait, then what may not be meant.
+/// Every variable as it is in force, then each route and how long its clients may wait, then what may not be meant.
 pub fn report(settings: &Settings) -> String {
     let mut lines = effective(&settings.effective);
-    for route in &settings.routes {
-        lines.extend(waits(&route.policy));
+    for (i, route) in settings.routes.iter().enumerate() {
+        lines.extend(self::route(route, &settings.effective));
+        let twin = settings.routes[..i].iter().find(|other| races(other) && other.policy == route.policy);
+        match twin {
+            _ if !races(route) => {}
+            Some(twin) => lines.push(format!("  waits     as {}", title(twin))),
+            None => lines.extend([String::new()].into_iter().chain(waits(&route.policy))),
+        }
+        lines.push(String::new());
     }
     if settings.routes.iter().any(|route| route.stream_idle.is_none_or(|idle| idle >= CODEX_IDLE)) {
         lines.push(format!(
@@ -50,29 +58,81 @@ pub fn policy_in_words(policy: &Policy) -> String {
         3.. if first < max => format!(", backoff {} up to {}", seconds(first), seconds(max)),
         _ => format!(", backoff {}", seconds(first)),
     };
-    format!("{attempts}, {} to headers{whole}{backoff}", seconds(policy.header_deadline))
+    let hedge = match policy.hedge_after.filter(|_| policy.max_attempts > 1) {
+        Some(after) => format!(", hedged after {}", seconds(after)),
+        None => String::new(),
+    };
+    format!("{attempts}, {} to headers{whole}{backoff}{hedge}", seconds(policy.header_deadline))
 }
 
 fn effective(effective: &[Effective]) -> Vec<String> {
-    let longest = |text: fn(&Effective) -> usize| effective.iter().map(text).max().unwrap_or_default();
-    let names = longest(|e| e.name.len());
-    let values = longest(|e| e.shown.chars().count()).min(40);
     let mut lines = Vec::new();
     for section in Section::ALL {
-        lines.push(section.to_string());
-        for Effective { name, shown, origin } in
-            section.variables().filter_map(|v| effective.iter().find(|e| e.name == v.name))
-        {
-            let origin = match origin {
-                Origin::Set | Origin::File => "set",
-                Origin::Default => "default",
-                Origin::Derived(from) => from,
-            };
-            lines.push(format!("  {name:names$}  {shown:values$}  {origin}"));
+        let names = section.variables().map(|variable| variable.name);
+        let found: Vec<_> = names.filter_map(|name| effective.iter().find(|e| e.name == name)).collect();
+        // The variables of routes are listed with each route.
+        if !found.is_empty() {
+            lines.push(section.to_string());
+            lines.extend(found.into_iter().map(|e| line(e, effective)));
+            lines.push(String::new());
         }
-        lines.push(String::new());
     }
     lines
+}
+
+/// A variable, its value, and where that comes from.
+fn line(Effective { name, shown, origin }: &Effective, all: &[Effective]) -> String {
+    let longest = |text: fn(&Effective) -> usize| all.iter().map(text).max().unwrap_or_default();
+    let (names, values) = (longest(|e| e.name.len()), longest(|e| e.shown.chars().count()).min(40));
+    let origin = match origin {
+        Origin::Set | Origin::File => "set".to_owned(),
+        Origin::Default => "default".to_owned(),
+        Origin::Follows(other) => format!("as {other}"),
+        Origin::Derived(from) => (*from).to_owned(),
+    };
+    format!("  {name:names$}  {shown:values$}  {origin}")
+}
+
+/// What a route serves and how, and the variables that it has for itself.
+fn route(route: &RouteSettings, all: &[Effective]) -> Vec<String> {
+    let mut lines = vec![title(route)];
+    let lists = [
+        (&route.lanes.stream, Lane::Stream, "STREAM_PATHS"),
+        (&route.lanes.redirect, Lane::Redirect, "REDIRECT_PATHS"),
+        (&route.lanes.race, Lane::Race, "RACE_PATHS"),
+    ];
+    let listed = lists.into_iter().filter(|(list, lane, _)| !list.is_empty() && *lane != route.lanes.otherwise);
+    let served: Vec<String> = std::iter::once(word(route.lanes.otherwise).to_owned())
+        .chain(listed.map(|(_, lane, name)| format!("{} for {name}", word(lane))))
+        .collect();
+    let proxy = route.transport.proxy.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+    lines.push(format!("  prefix    {}", route.prefix));
+    lines.push(format!("  upstream  {}", route.base));
+    lines.push(format!("  lane      {}", served.join(", ")));
+    lines.push(format!("  proxy     {proxy}"));
+    if let Some(name) = &route.name {
+        let own = format!("ROUTE_{name}_");
+        lines.extend(all.iter().filter(|e| e.name.starts_with(&own)).map(|e| line(e, all)));
+    }
+    lines
+}
+
+fn title(route: &RouteSettings) -> String {
+    route.name.as_ref().map_or_else(|| "Route of UPSTREAM_BASE_URL".to_owned(), |name| format!("Route {name}"))
+}
+
+/// Whether any of its requests is raced.
+fn races(route: &RouteSettings) -> bool {
+    route.lanes.otherwise == Lane::Race || !route.lanes.race.is_empty()
+}
+
+/// A lane as it is configured.
+fn word(lane: Lane) -> &'static str {
+    match lane {
+        Lane::Race => "race",
+        Lane::Stream => "stream",
+        Lane::Redirect => "redirect",
+    }
 }
 
 fn waits(policy: &Policy) -> Vec<String> {
@@ -93,7 +153,6 @@ fn waits(policy: &Policy) -> Vec<String> {
         lines.extend(wait("Streams, and requests that generate nothing", policy.header_deadline, before, policy));
         lines.extend(wait("Generations that do not stream", policy.whole_answer_deadline, before, policy));
     }
-    lines.push(String::new());
     lines
 }
 
@@ -120,6 +179,16 @@ fn wait(what: &str, deadline: Duration, before: Duration, policy: &Policy) -> Ve
             seconds(worst)
         ),
     ];
+    if let Some(after) = policy.hedge_after.filter(|_| n > 1) {
+        let starts = after.saturating_mul(n - 1);
+        lines.push(format!(
+            "    with every hedge started: {} x {} + {} = {}",
+            n - 1,
+            seconds(after),
+            seconds(deadline),
+            seconds(starts.saturating_add(deadline))
+        ));
+    }
     for (patience, who) in PATIENCE {
         let when = if stalled > patience {
             "when the upstream stalls"
@@ -180,6 +249,10 @@ mod tests {
         assert_eq!(
             words(&[("RETRY_BACKOFF_SECONDS", "0"), ("RESPONSE_HEADER_TIMEOUT_SECONDS", "1")]),
             "2 attempts, 1s to headers, no backoff"
+        );
+        assert_eq!(
+            words(&[("HEDGE_AFTER_SECONDS", "5"), ("RESPONSE_HEADER_TIMEOUT_SECONDS", "20")]),
+            "2 attempts, 20s to headers, backoff 250ms, hedged after 5s"
         );
     }
 

@@ -1,50 +1,86 @@
 //! Names that are almost one of ours.
 
-use super::declare::{VARIABLES, Variable};
-use super::not_yet::{NOT_YET, PROCESS_WIDE};
+use super::declare::{VARIABLES, of_routes};
+use super::not_yet::NOT_YET;
 
 /// Shorter names are too often somebody else's.
 const LONG_ENOUGH: usize = 8;
 
-/// Whether a name is one of the contract's, in this version or not; `_FILE` names of secrets too.
-pub(super) fn is_known(name: &str) -> bool {
-    names().any(|(known, suffix)| name.strip_prefix(known).is_some_and(|rest| rest == suffix))
+/// What is wrong with a name that is set; none for those of the contract, in this version or not, and for names that
+/// are nobody's business here. `is_set` knows which names the environment has.
+pub(super) fn reason(name: &str, is_set: impl Fn(&str) -> bool) -> Option<String> {
+    match name.strip_prefix("ROUTE_") {
+        Some(rest) => reason_in_route(name, rest, is_set),
+        None if is_known(name) => None,
+        None => meant(name, is_set).map(|known| format!("is not a variable, did you mean {known}?")),
+    }
+}
+
+/// The name of the route in `ROUTE_<NAME>_<X>`, and X.
+pub(super) fn route(name: &str) -> Option<(&str, &str)> {
+    let (route, stem) = name.strip_prefix("ROUTE_")?.split_once('_')?;
+    let is_a_name = !route.is_empty() && route.bytes().all(|b| b.is_ascii_alphanumeric());
+    (is_a_name && !stem.is_empty()).then_some((route, stem))
+}
+
+/// Whether X of `ROUTE_<NAME>_<X>` can be set for a route, in this version or not.
+pub(super) fn is_of_routes(stem: &str) -> bool {
+    names_of_routes().any(|(known, suffix)| is_made_of(stem, known, suffix))
+}
+
+fn reason_in_route(name: &str, rest: &str, is_set: impl Fn(&str) -> bool) -> Option<String> {
+    let Some((route, stem)) = route(name) else {
+        let is_one_of_ours = rest.ends_with("_PREFIX") || rest.ends_with("_UPSTREAM_BASE_URL");
+        return is_one_of_ours.then(|| "has no name of a route between ROUTE_ and _: letters and digits".to_owned());
+    };
+    if is_of_routes(stem) {
+        return None;
+    }
+    if is_known(stem) {
+        return Some("cannot be set for one route".to_owned());
+    }
+    let full = |(known, suffix): (&str, &str)| format!("ROUTE_{route}_{known}{suffix}");
+    let meant = names_of_routes().map(full).find(|known| one_edit(name, known) && !is_set(known));
+    let has_underscore = || names_of_routes().any(|(known, suffix)| stem.ends_with(&format!("_{known}{suffix}")));
+    Some(match meant {
+        Some(known) => format!("is not a variable of a route, did you mean {known}?"),
+        None if has_underscore() => {
+            "is not a variable of a route, whose name is of letters and digits, without _".into()
+        }
+        None => "is not a variable of a route".to_owned(),
+    })
+}
+
+fn is_known(name: &str) -> bool {
+    names().any(|(known, suffix)| is_made_of(name, known, suffix))
+}
+
+fn is_made_of(name: &str, stem: &str, suffix: &str) -> bool {
+    name.strip_prefix(stem).is_some_and(|rest| rest == suffix)
 }
 
 /// The known name that a set, unknown name was probably meant to be: one edit away, and not set itself.
-pub(super) fn meant(name: &str, is_set: impl Fn(&str) -> bool) -> Option<String> {
+fn meant(name: &str, is_set: impl Fn(&str) -> bool) -> Option<String> {
     if name.chars().count() < LONG_ENOUGH {
         return None;
     }
     names().map(|(known, suffix)| format!("{known}{suffix}")).find(|known| one_edit(name, known) && !is_set(known))
 }
 
-/// What is wrong with a name `ROUTE_<NAME>_<X>`; none if it has another shape.
-pub(super) fn route(name: &str) -> Option<&'static str> {
-    let (route, variable) = name.strip_prefix("ROUTE_")?.split_once('_')?;
-    if route.is_empty() || variable.is_empty() || !route.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        return None;
-    }
-    Some(if variable == "PREFIX" || is_of_a_route(variable) {
-        "routes are not available in this version"
-    } else if is_known(variable) {
-        "cannot be set for one route (and routes are not available in this version)"
-    } else {
-        "no variable of a route has this name"
-    })
-}
-
-fn is_of_a_route(name: &str) -> bool {
-    let name = name.strip_suffix("_FILE").filter(|bare| is_known(bare) && is_known(name)).unwrap_or(name);
-    let declared = VARIABLES.iter().find(|v| v.name == name).copied();
-    declared.map_or_else(|| is_known(name) && !PROCESS_WIDE.contains(&name), Variable::per_route)
-}
-
-/// Every known name, as a stem and a suffix.
+/// Every known name, as a stem and a suffix; `_FILE` names of secrets too.
 fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
     let built = VARIABLES.iter().map(|v| (v.name, v.is_secret()));
-    let not_yet = NOT_YET.iter().map(|v| (v.name, v.secret));
-    built.chain(not_yet).flat_map(|(name, secret)| {
+    with_files(built.chain(NOT_YET.iter().map(|v| (v.name, v.secret))))
+}
+
+/// The same behind `ROUTE_<NAME>_`.
+fn names_of_routes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let built = of_routes().map(|v| (v.stem(), v.is_secret()));
+    with_files(built.chain(NOT_YET.iter().filter(|v| v.per_route()).map(|v| (v.name, v.secret))))
+}
+
+fn with_files(names: impl Iterator<Item = (&'static str, bool)>) -> impl Iterator<Item = (&'static str, &'static str)> {
+    names.flat_map(|(name, secret)| {
         let file = secret.then_some((name, "_FILE"));
         std::iter::once((name, "")).chain(file)
     })
@@ -94,6 +130,7 @@ mod tests {
         ] {
             assert_eq!(meant(name, nothing_set).as_deref(), known, "{name}");
         }
+        assert_eq!(reason("LOGLEVEL", nothing_set).as_deref(), Some("is not a variable, did you mean LOG_LEVEL?"));
         assert_eq!(meant("UPSTREAM_BASE_URI", |known| known == "UPSTREAM_BASE_URL"), None);
     }
 
@@ -107,17 +144,43 @@ mod tests {
 
     #[test]
     fn names_of_routes_are_told_apart() {
-        for name in ["ROUTE_A_PREFIX", "ROUTE_A1_UPSTREAM_BASE_URL", "ROUTE_a_UPSTREAM_API_KEY_FILE", "ROUTE_A_LANE"] {
-            assert_eq!(route(name), Some("routes are not available in this version"), "{name}");
+        let reason = |name: &str| reason(name, |known| known == "ROUTE_B_PREFIX");
+        for name in [
+            "ROUTE_A_PREFIX",
+            "ROUTE_A1_UPSTREAM_BASE_URL",
+            "ROUTE_a_UPSTREAM_API_KEY_FILE",
+            "ROUTE_A_LANE",
+            "ROUTE_A_QUEUE_PATHS",
+            "ROUTE_A",
+            "ROUTE_",
+            "ROUTE_A_",
+            "ROUTE_PREFIX",
+            "MY_ROUTE_A_PREFIX",
+        ] {
+            assert_eq!(reason(name), None, "{name}");
         }
-        for name in ["ROUTE_A_LISTEN_PORT", "ROUTE_A_DNS_CACHE_SECONDS", "ROUTE_A_STORE", "ROUTE_A_REDIS_URL_FILE"] {
-            assert!(route(name).is_some_and(|r| r.starts_with("cannot be set for one route")), "{name}");
+        for name in [
+            "ROUTE_A_LISTEN_PORT",
+            "ROUTE_A_DNS_CACHE_SECONDS",
+            "ROUTE_A_STORE",
+            "ROUTE_A_REDIS_URL_FILE",
+            "ROUTE_A_TRUSTED_PROXIES",
+            "ROUTE_A_TLS_KEY_FILE",
+        ] {
+            assert_eq!(reason(name).as_deref(), Some("cannot be set for one route"), "{name}");
         }
-        for name in ["ROUTE_A_PREFX", "ROUTE_A_FOO", "ROUTE_A_UPSTREAM_CA_FILE_FILE"] {
-            assert_eq!(route(name), Some("no variable of a route has this name"), "{name}");
-        }
-        for name in ["ROUTE_A", "ROUTE_", "ROUTE__PREFIX", "ROUTE_A_", "MY_ROUTE_A_PREFIX", "ROUTE_A-B_PREFIX"] {
-            assert_eq!(route(name), None, "{name}");
+        for (name, part) in [
+            ("ROUTE_A_FOO", "is not a variable of a route"),
+            ("ROUTE_A_UPSTREAM_CA_FILE_FILE", "is not a variable of a route"),
+            ("ROUTE_B_PREFX", "is not a variable of a route"),
+            ("ROUTE_A_PREFX", "is not a variable of a route, did you mean ROUTE_A_PREFIX?"),
+            ("ROUTE_A_LANES", "is not a variable of a route, did you mean ROUTE_A_LANE?"),
+            ("ROUTE_A_OUTBOUND_PROXY_FIEL", "is not a variable of a route, did you mean ROUTE_A_OUTBOUND_PROXY_FILE?"),
+            ("ROUTE_MY_API_LANE", "is not a variable of a route, whose name is of letters and digits, without _"),
+            ("ROUTE__PREFIX", "has no name of a route between ROUTE_ and _: letters and digits"),
+            ("ROUTE_A-B_PREFIX", "has no name of a route between ROUTE_ and _: letters and digits"),
+        ] {
+            assert_eq!(reason(name).as_deref(), Some(part), "{name}");
         }
     }
 }

@@ -1,50 +1,63 @@
 //! The story: one client request and its one response, read from top to bottom.
 
 use std::future::{Future, poll_fn};
-use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::header::HeaderValue;
 use http::uri::PathAndQuery;
-use http::{Method, Request, Response, Uri, request};
-use hyper::body::Incoming;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version, request};
+use hyper::body::{Body, Incoming};
 
-use super::outgoing::OutBody;
-use super::respond::{Door, body_failure, race_failure, too_large};
+use super::onward::{Onward, outbound};
+use super::outgoing::{Carrier, OutBody};
+use super::respond::Door;
 use super::summary::Summary;
-use super::turn::Turn;
-use super::{Edge, guard, quotes};
+use super::wording::{body_failure, race_failure, too_large};
+use super::{Edge, guard};
 use crate::answer::{Answer, Code};
-use crate::body::{Collected, Limits, Payload, Snapshot};
+use crate::body::{Beginning, Collected, Limits, Passing, Payload, Snapshot};
 use crate::dialect::Dialect;
-use crate::headers::hop;
-use crate::race::{self, Committed, Course, Expectation, RaceEnd, Timeline, expectation};
-use crate::routes::{Route, RouteSettings};
-use crate::upstream::{BaseUrl, Outbound, has_dot_segment};
+use crate::headers::{Arrival, hop, trailers, upgrade};
+use crate::race::{self, Course, Expectation, Mode, RaceEnd, Timeline, expectation};
+use crate::routes::{Chunked, Lane, Oversize, Route, RouteSettings};
+use crate::upstream::{Head, Outbound, Switched, has_dot_segment};
 
 /// Serves one request: tells the story, and lets its end out through the one door.
 ///
 /// Dropping the future – the client left – cancels what is under way and tries nothing more.
 pub(super) async fn exchange(
     edge: &Edge,
-    turn: &Arc<Turn>,
-    peer: IpAddr,
+    carrier: &Carrier,
+    arrival: Arrival,
     request: Request<Incoming>,
 ) -> Response<OutBody> {
-    let (parts, body) = request.into_parts();
-    let path = parts.uri.path();
-    let mut summary = Summary::new(peer, parts.method.clone(), path.to_owned());
+    let (mut parts, body) = request.into_parts();
+    hop::name_host(&mut parts);
+    // "OPTIONS *" is about the server as a whole, and goes to "/".
+    let path = if parts.uri.path() == "*" { "/" } else { parts.uri.path() };
+    let client = edge.settings.trusted_proxies.client(arrival.peer, &parts.headers);
+    let mut summary = Summary::new(client, parts.method.clone(), path.to_owned());
     let route = edge.routes.find(path);
-    let (answers, stream_idle) = route.map_or((&edge.answers, None), |r| (&r.settings.answers, r.settings.stream_idle));
+    let answers = route.map_or(&edge.answers, |route| &route.settings.answers);
     let dialect = Dialect::recognise(answers.dialect, &parts.headers, path);
-    let door = Door { turn, answers, stream_idle, dialect, shutdown: &edge.shutdown };
-    let quotes = turn.with_quotes(std::mem::take);
-    match unless_cut(edge, story(edge, route, parts, body, &quotes, &mut summary.timeline)).await {
+    let takes_trailers = !carrier.is_http1() || trailers::are_accepted(&parts.headers);
+    let door = Door { carrier, answers, dialect, takes_trailers, shutdown: &edge.shutdown };
+    let quotes = match carrier {
+        Carrier::Http1(turn) => turn.with_quotes(std::mem::take),
+        Carrier::Http2(_) => Vec::new(),
+    };
+    let scene = Scene { edge, carrier, arrival, dialect, quotes };
+    match unless_cut(edge, carrier, scene.story(route, parts, body, &mut summary.timeline)).await {
         Some(Ok(Reply::Health)) => door.health(summary),
-        Some(Ok(Reply::Upstream(committed))) => door.relay(*committed, summary),
+        Some(Ok(Reply::Redirect { location, is_read })) => door.redirect(location, is_read, summary),
+        Some(Ok(Reply::Upstream { head, route, is_read })) => {
+            door.relay(*head, route.settings.stream_idle, is_read, summary)
+        }
+        Some(Ok(Reply::Switched { head, upstream, route })) => {
+            door.switch(*head, upstream, route.settings.tunnel_idle, summary)
+        }
         Some(Err(answer)) => door.answer(&answer, summary),
         None => {
             let answer = Answer::new(Code::ShuttingDown, "forebay is shutting down. Try again in a moment.").closing();
@@ -53,44 +66,171 @@ pub(super) async fn exchange(
     }
 }
 
-/// Runs a future unless the process is cut first. The connection's task is woken by the cut, so asking is enough, and
-/// costs one load.
-async fn unless_cut<F: Future>(edge: &Edge, future: F) -> Option<F::Output> {
+/// Runs a future unless the process is cut first. On HTTP/1 the connection's task is woken by the cut, so asking is enough
+/// and costs one load; an exchange on HTTP/2 has a task of its own.
+async fn unless_cut<F: Future>(edge: &Edge, carrier: &Carrier, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
-    poll_fn(|cx| if edge.shutdown.is_cut() { Poll::Ready(None) } else { future.as_mut().poll(cx).map(Some) }).await
+    match carrier {
+        Carrier::Http1(_) => {
+            poll_fn(|cx| if edge.shutdown.is_cut() { Poll::Ready(None) } else { future.as_mut().poll(cx).map(Some) })
+                .await
+        }
+        Carrier::Http2(_) => {
+            tokio::select! {
+                biased;
+                () = edge.shutdown.cutting() => None,
+                output = future => Some(output),
+            }
+        }
+    }
 }
 
 /// What a good end is made of.
-enum Reply {
+enum Reply<'a> {
     Health,
-    Upstream(Box<Committed>),
+    /// `is_read`: nothing of the request is left on the connection.
+    Redirect {
+        location: HeaderValue,
+        is_read: bool,
+    },
+    Upstream {
+        head: Box<Head>,
+        route: &'a Route,
+        is_read: bool,
+    },
+    Switched {
+        head: Box<Head>,
+        upstream: Switched,
+        route: &'a Route,
+    },
 }
 
-async fn story(
-    edge: &Edge,
-    route: Option<&Arc<Route>>,
-    parts: request::Parts,
-    mut body: Incoming,
-    quotes: &[u32],
-    timeline: &mut Timeline,
-) -> Result<Reply, Answer> {
-    let target = guard::check(&parts)?;
-    if edge.is_health_check(&parts.method, target.path()) {
-        return Ok(Reply::Health);
+/// What became of a request's body.
+enum Intake {
+    /// It can go on, and may be sent so.
+    Payload(Payload, Mode),
+    /// The client is to bring it to the upstream itself.
+    Redirect,
+}
+
+/// Where the story plays.
+struct Scene<'a> {
+    edge: &'a Edge,
+    carrier: &'a Carrier,
+    arrival: Arrival,
+    dialect: Dialect,
+    quotes: Vec<u32>,
+}
+
+impl<'a> Scene<'a> {
+    async fn story(
+        &self,
+        route: Option<&'a Arc<Route>>,
+        parts: request::Parts,
+        body: Incoming,
+        timeline: &mut Timeline,
+    ) -> Result<Reply<'a>, Answer> {
+        let target = guard::check(&parts, self.edge.settings.max_header_bytes)?;
+        if self.edge.is_health_check(&parts.method, target.path()) {
+            return Ok(Reply::Health);
+        }
+        let is_read = body.is_end_stream();
+        let route = route.ok_or_else(|| no_route(is_read))?;
+        let settings = &route.settings;
+        may_pass(settings, &parts.headers, &target)?;
+        let onward = Onward::new(settings, &target, &self.quotes)?;
+        if self.is_websocket(&parts, &body) {
+            let mut outbound = outbound(&self.edge.settings, settings, self.arrival, parts, onward, Payload::default());
+            upgrade::to_websocket(&mut outbound.headers);
+            outbound.is_upgrade = true;
+            return self.upgrade(route, &outbound, timeline).await;
+        }
+        let lane = settings.lanes.of(target.path());
+        let intake = match lane {
+            Lane::Redirect => Intake::Redirect,
+            Lane::Race | Lane::Stream => self.take_in(settings, lane, body).await?,
+        };
+        let (payload, mode) = match intake {
+            Intake::Payload(payload, mode) => (payload, mode),
+            Intake::Redirect => {
+                let location = onward.location(&settings.base).ok_or_else(unsendable)?;
+                return Ok(Reply::Redirect { location, is_read });
+            }
+        };
+        let expectation = header_expectation(settings, mode, &parts, &target, &payload).await;
+        let outbound = outbound(&self.edge.settings, settings, self.arrival, parts, onward, payload);
+        match race::run(course(route, mode), &outbound, expectation, timeline).await {
+            RaceEnd::Committed(committed) => {
+                let is_read = outbound.body.has_ended();
+                Ok(Reply::Upstream { head: Box::new(committed.head), route, is_read })
+            }
+            RaceEnd::Failed(failed) => Err(race_failure(&failed, timeline.attempts())),
+        }
     }
-    let route = route.ok_or_else(|| Answer::new(Code::NoRoute, "No route matches this path."))?;
-    let settings = &route.settings;
-    may_pass(route, &parts.headers, &target)?;
-    let limits = Limits { max: settings.max_request_body.get(), progress: edge.settings.body_timeout };
-    let collected = Snapshot::collect(&mut body, limits, &edge.quota).await.map_err(|error| body_failure(&error))?;
-    let Collected::Whole(body) = collected else { return Err(too_large(settings.max_request_body)) };
-    let expectation = header_expectation(route, &parts, &target, &body).await;
-    let outbound = outbound(settings, parts, &target, quotes, body)?;
-    let course = Course { pool: &route.pool, policy: &settings.policy, budget: &route.budget };
-    match race::run(course, &outbound, expectation, timeline).await {
-        RaceEnd::Committed(committed) => Ok(Reply::Upstream(Box::new(committed))),
-        RaceEnd::Failed(failed) => Err(race_failure(&failed, timeline.attempts())),
+
+    /// RFC 6455 §4.1: a GET of HTTP/1.1, and no body.
+    fn is_websocket(&self, parts: &request::Parts, body: &Incoming) -> bool {
+        self.carrier.is_http1()
+            && parts.version == Version::HTTP_11
+            && parts.method == Method::GET
+            && body.is_end_stream()
+            && upgrade::is_asked_for(&parts.headers)
     }
+
+    /// A handshake has no body, so it is repeated as in a race, whatever the lane.
+    async fn upgrade(
+        &self,
+        route: &'a Route,
+        outbound: &Outbound,
+        timeline: &mut Timeline,
+    ) -> Result<Reply<'a>, Answer> {
+        let is_codex = self.dialect == Dialect::Codex;
+        match race::run(course(route, Mode::Race), outbound, Expectation::EarlyHead, timeline).await {
+            RaceEnd::Committed(mut committed) => match committed.head.switched.take() {
+                Some(upstream) => Ok(Reply::Switched { head: Box::new(committed.head), upstream, route }),
+                None if is_codex && has_no_websocket(committed.head.parts.status) => Err(upgrade_failed()),
+                None => Ok(Reply::Upstream { head: Box::new(committed.head), route, is_read: true }),
+            },
+            RaceEnd::Failed(_) if is_codex => Err(upgrade_failed()),
+            RaceEnd::Failed(failed) => Err(race_failure(&failed, timeline.attempts())),
+        }
+    }
+
+    /// Takes the body in as its lane and its size want it: kept whole, or passed on as it comes.
+    async fn take_in(&self, settings: &RouteSettings, lane: Lane, mut body: Incoming) -> Result<Intake, Answer> {
+        let whole = if lane == Lane::Stream { Mode::Once } else { Mode::Race };
+        if body.is_end_stream() {
+            return Ok(Intake::Payload(Payload::default(), whole));
+        }
+        let progress = self.edge.settings.body_timeout;
+        let pass_on = |beginning, body| {
+            Ok(Intake::Payload(Payload::Passing(Passing::new(beginning, body, progress)), Mode::Once))
+        };
+        if lane == Lane::Stream {
+            return pass_on(Beginning::default(), body);
+        }
+        if settings.chunked == Chunked::Bypass && body.size_hint().exact().is_none() {
+            return match settings.oversize {
+                Oversize::Reject | Oversize::Stream => pass_on(Beginning::default(), body),
+                Oversize::Redirect => Ok(Intake::Redirect),
+            };
+        }
+        let limits = Limits { max: settings.max_request_body.get(), progress };
+        let collected = Snapshot::collect(&mut body, limits, &self.edge.quota).await;
+        match collected.map_err(|error| body_failure(&error))? {
+            Collected::Whole(snapshot) => Ok(Intake::Payload(Payload::Kept(snapshot), whole)),
+            Collected::Over(beginning) => match settings.oversize {
+                Oversize::Reject => Err(too_large(settings.max_request_body)),
+                Oversize::Stream => pass_on(beginning, body),
+                Oversize::Redirect => Ok(Intake::Redirect),
+            },
+        }
+    }
+}
+
+fn course(route: &Route, mode: Mode) -> Course<'_> {
+    let Route { settings, pool, budget, hedge_budget } = route;
+    Course { pool, policy: &settings.policy, budget, hedge_budget, mode }
 }
 
 impl Edge {
@@ -99,75 +239,59 @@ impl Edge {
     }
 }
 
-/// The rules that need a route: who may use its key, and the fence around its base path.
-fn may_pass(route: &Route, headers: &HeaderMap, target: &PathAndQuery) -> Result<(), Answer> {
-    if route.settings.web.as_ref().is_some_and(|rule| !rule.allows(headers)) {
+/// The rules that need a route: who may use its key, and the fence that a prefix or a base path is.
+fn may_pass(settings: &RouteSettings, headers: &HeaderMap, target: &PathAndQuery) -> Result<(), Answer> {
+    if settings.web.as_ref().is_some_and(|rule| !rule.allows(headers)) {
         let message = "This proxy adds a key of its own, so it serves loopback host names, those in ALLOWED_HOSTS, and web \
                        pages from ALLOWED_ORIGINS only.";
         return Err(Answer::new(Code::HostNotAllowed, message).closing());
     }
-    if !route.settings.base.path().is_empty() && has_dot_segment(target.path()) {
-        let message = "The path has a dot segment, and the upstream has a base path that must not be left.";
+    let is_fenced = !settings.base.path().is_empty() || !settings.prefix.is_root();
+    if is_fenced && has_dot_segment(target.path()) {
+        let message = "The path has a dot segment, and the route has a prefix or a base path that must not be left.";
         return Err(Answer::new(Code::BadRequest, message).closing());
     }
     Ok(())
 }
 
-/// A body above this is looked into on a thread of its own: parsing it would hold up everyone else.
-const LOOK_ASIDE: u64 = 1024 * 1024;
+fn no_route(is_read: bool) -> Answer {
+    let answer = Answer::new(Code::NoRoute, "No route matches this path. Routes are set with ROUTE_<NAME>_PREFIX.");
+    if is_read { answer } else { answer.closing() }
+}
 
-/// Which header deadline applies. Nobody looks where both are the same.
+fn unsendable() -> Answer {
+    Answer::new(Code::BadRequest, "The target cannot be put into a Location field.").closing()
+}
+
+/// Codex falls back to POST at once after a 426, and after nothing else.
+fn upgrade_failed() -> Answer {
+    let message = "The upstream does not speak WebSocket here. Send the request as POST.";
+    Answer::new(Code::UpgradeFailed, message).upgrade("websocket")
+}
+
+/// Whether an answer to a handshake means that there is no WebSocket, rather than that this client must not use it.
+fn has_no_websocket(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 400 | 404 | 405 | 426) || status.is_server_error()
+}
+
+/// Which header deadline applies. Nobody looks where both are the same, or where nothing is kept to look into.
 async fn header_expectation(
-    route: &Route,
+    settings: &RouteSettings,
+    mode: Mode,
     parts: &request::Parts,
     target: &PathAndQuery,
-    body: &Snapshot,
+    payload: &Payload,
 ) -> Expectation {
-    let policy = &route.settings.policy;
+    let policy = &settings.policy;
+    let (Mode::Race, Payload::Kept(body)) = (mode, payload) else { return Expectation::Unknown };
     if policy.header_deadline == policy.whole_answer_deadline {
         return Expectation::EarlyHead;
     }
-    if body.len() <= LOOK_ASIDE {
+    if body.len() <= 1024 * 1024 {
         return expectation(&parts.method, target.path(), &parts.headers, || body.joined());
     }
     let (method, target, headers, body) = (parts.method.clone(), target.clone(), parts.headers.clone(), body.clone());
     let look = move || expectation(&method, target.path(), &headers, || body.joined());
     // An error means that the process is ending.
     tokio::task::spawn_blocking(look).await.unwrap_or(Expectation::WholeAnswer)
-}
-
-/// The request as the upstream is to see it. `target` is what the guard made of the client's; `quotes` are the offsets in
-/// its query at which the client had a `"`.
-pub fn outbound(
-    settings: &RouteSettings,
-    parts: request::Parts,
-    target: &PathAndQuery,
-    quotes: &[u32],
-    body: Snapshot,
-) -> Result<Outbound, Answer> {
-    let request::Parts { method, mut headers, .. } = parts;
-    let was_framed = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
-    hop::strip_request(&mut headers, &settings.answers.source.name);
-    headers.insert(HOST, settings.base.host().clone());
-    if was_framed {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-    }
-    if let Some(key) = &settings.key {
-        key.apply(&mut headers);
-    }
-    let target = upstream_target(&settings.base, target)?;
-    let quotes = quotes::in_target(quotes, target.path_and_query().map_or("", PathAndQuery::as_str));
-    Ok(Outbound { method, target, quotes, headers, body: Payload::Kept(body), is_upgrade: false })
-}
-
-/// The client's path and query behind the base path, byte for byte.
-fn upstream_target(base: &BaseUrl, target: &PathAndQuery) -> Result<Uri, Answer> {
-    if base.path().is_empty() {
-        return Ok(Uri::from(target.clone()));
-    }
-    let joined = Bytes::from([base.path(), target.as_str()].concat());
-    PathAndQuery::from_maybe_shared(joined).map(Uri::from).map_err(|_| {
-        Answer::new(Code::UriTooLong, "Behind the upstream's base path the target is longer than 65534 bytes.")
-            .closing()
-    })
 }

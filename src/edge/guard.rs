@@ -2,19 +2,24 @@
 //!
 //! hyper refuses much of it already – differing lengths, obs-fold, bare CR, NUL, malformed chunks. This is the rest.
 
-use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method, Uri, Version};
 
 use crate::answer::{Answer, Code};
+use crate::size::ByteSize;
 
 /// Names that some servers read as framing fields because they fold `_` and `-`.
 const FRAMING_TWINS: [&str; 2] = ["content_length", "transfer_encoding"];
 
+/// "At most 128 fields."
+pub(super) const MAX_FIELDS: usize = 128;
+
 /// Checks a request head. Some(target) is what it asks for, in origin form: never an address, and byte for byte what
 /// the client sent.
-pub fn check(parts: &Parts) -> Result<PathAndQuery, Answer> {
+pub fn check(parts: &Parts, max_head: ByteSize) -> Result<PathAndQuery, Answer> {
+    check_size(parts, max_head)?;
     if parts.method == Method::CONNECT {
         return Err(Answer::new(Code::MethodNotAllowed, "CONNECT is not served here: forebay is no forward proxy.")
             .allow("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE")
@@ -25,6 +30,21 @@ pub fn check(parts: &Parts) -> Result<PathAndQuery, Answer> {
     let target = target(&parts.method, &parts.uri)?;
     check_expect(&parts.headers)?;
     Ok(target)
+}
+
+/// The size of a head on HTTP/2 (RFC 9113 §10.5.1: names, values and 32 bytes for each). On HTTP/1 hyper has counted.
+fn check_size(parts: &Parts, max: ByteSize) -> Result<(), Answer> {
+    if parts.version != Version::HTTP_2 {
+        return Ok(());
+    }
+    let fields: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let authority = parts.uri.authority().map_or(0, |authority| authority.as_str().len());
+    if parts.headers.len() > MAX_FIELDS || fields + target + authority > max.as_usize() {
+        let message = format!("The request head is larger than {max} (MAX_HEADER_BYTES), or has more than 128 fields.");
+        return Err(Answer::new(Code::HeadersTooLarge, message));
+    }
+    Ok(())
 }
 
 fn refuse(message: &str) -> Answer {
@@ -66,6 +86,13 @@ fn same_authority(one: &Authority, other: &Authority, scheme: Option<&str>) -> b
 }
 
 fn check_framing(headers: &HeaderMap) -> Result<(), Answer> {
+    // hyper refuses differing lengths on HTTP/1.
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    if let Some(first) = lengths.next()
+        && lengths.any(|length| length != first)
+    {
+        return Err(refuse("The request has Content-Length fields that differ."));
+    }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     if let Some(coding) = codings.next()
         && (codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
@@ -116,7 +143,9 @@ mod tests {
     }
 
     fn outcome(method: &str, uri: &str, fields: &[(&'static str, &'static str)]) -> Result<String, Code> {
-        check(&request(method, uri, fields)).map(|target| target.to_string()).map_err(|answer| answer.code)
+        check(&request(method, uri, fields), ByteSize::new(64 << 10))
+            .map(|target| target.to_string())
+            .map_err(|answer| answer.code)
     }
 
     #[test]

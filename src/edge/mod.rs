@@ -1,35 +1,43 @@
 //! The edge: where clients arrive, and where every answer leaves.
 //!
-//! `listen` accepts, `connection` runs hyper on a socket that `client_io` guards, `exchange` tells the story of one
-//! request, `respond` is the one door out.
+//! `listen` accepts, `tls` encrypts, `serve` finds out which protocol is spoken, `http1` and `http2` run hyper on a guarded
+//! socket, `exchange` tells the story of one request, `respond` is the one door out, and `tunnel` is what an upgraded
+//! connection becomes.
 
-mod client_io;
-mod connection;
-#[cfg(test)]
-mod connection_tests;
+pub mod certificate;
+mod clocks;
 mod exchange;
-mod framing;
+#[cfg(test)]
+mod fixture;
 mod guard;
+mod http1;
+mod http2;
 mod listen;
+mod onward;
 mod outgoing;
-mod quotes;
 mod respond;
+mod rewound;
+mod serve;
 mod settings;
 mod summary;
-mod turn;
+mod tls;
+mod tunnel;
+mod wording;
 
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
-pub use connection::serve;
-pub use exchange::outbound;
-pub use framing::{BodyScanner, Framing, HeadScanner};
 pub use guard::check as guard;
+pub use http1::{BodyScanner, Framing, HeadScanner};
 pub use listen::accept_loop;
+pub use onward::outbound;
+pub use serve::serve;
 pub use settings::{EdgeSettings, TlsFiles};
+pub use tls::{Tls, TlsError};
 
 use crate::body::Quota;
+use crate::headers::Arrival;
 use crate::routes::{AnswerSettings, Routes};
 use crate::shutdown::{Shutdown, Tasks};
 
@@ -46,15 +54,21 @@ pub struct Edge {
     pub quota: Arc<Quota>,
     /// When to stop.
     pub shutdown: Shutdown,
+    /// The exchanges of HTTP/2 connections.
+    pub streams: Tasks,
 }
 
-/// Serves clients until the process drains. The connections run on as `tasks`.
-pub async fn run(listener: TcpListener, edge: Arc<Edge>, tasks: Tasks) {
+/// Serves clients until the process drains, over TLS if there is a certificate. The connections run on as `tasks`.
+pub async fn run(listener: TcpListener, tls: Option<Arc<Tls>>, edge: Arc<Edge>, tasks: Tasks) {
     let (limit, draining) = (edge.settings.max_connections, edge.shutdown.draining());
     accept_loop(listener, limit, draining, |stream, peer, permit| {
-        let edge = Arc::clone(&edge);
+        let (edge, tls) = (Arc::clone(&edge), tls.clone());
+        let arrival = Arrival { peer: peer.ip(), is_tls: tls.is_some() };
         tasks.spawn(async move {
-            serve(edge, stream, peer.ip()).await;
+            match tls {
+                Some(tls) => Box::pin(serve::serve_tls(edge, tls, stream, arrival)).await,
+                None => serve(edge, stream, arrival).await,
+            }
             drop(permit);
         });
     })

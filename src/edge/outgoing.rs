@@ -7,42 +7,104 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::http1::Turn;
+use super::http2::Stream;
 use super::summary::Summary;
-use super::turn::Turn;
 use crate::body::{BrokenOff, End, Report, Watched};
 use crate::upstream::ResponseBody;
 
-/// A body on its way out. Dropped by hyper with its last byte, it ends the exchange's turn.
-pub(super) struct OutBody {
-    content: Content,
-    turn: Arc<Turn>,
+/// What carries an exchange: its turn on an HTTP/1 connection, or its stream on an HTTP/2 one.
+#[derive(Clone)]
+pub(super) enum Carrier {
+    Http1(Arc<Turn>),
+    Http2(Arc<Stream>),
 }
 
-enum Content {
+impl Carrier {
+    pub(super) fn is_http1(&self) -> bool {
+        matches!(self, Self::Http1(_))
+    }
+
+    /// A body on its way out.
+    pub(super) fn send(&self, content: Content) -> OutBody {
+        match self {
+            Self::Http1(turn) => OutBody::Http1 { content, broken: None, turn: Arc::clone(turn) },
+            Self::Http2(stream) => {
+                stream.answer(content);
+                OutBody::Http2(Arc::clone(stream))
+            }
+        }
+    }
+}
+
+/// What an answer's body is made of.
+pub(super) enum Content {
+    /// An answer of forebay's own.
     Own {
         /// None once hyper has taken it.
         body: Option<Bytes>,
         length: u64,
         summary: Summary,
     },
-    Relayed {
-        body: Watched<ResponseBody, Summary>,
-        /// It broke off; told once what came before is with the client.
-        broken: Option<BrokenOff>,
-    },
+    /// The upstream's answer.
+    Relayed(Watched<ResponseBody, Summary>),
+    /// The tunnel begins here.
+    Switched,
 }
 
-impl OutBody {
+impl Content {
     /// An answer of forebay's own.
-    pub(super) fn own(body: Bytes, summary: Summary, turn: &Arc<Turn>) -> Self {
-        let length = body.len() as u64;
-        Self { content: Content::Own { body: Some(body), length, summary }, turn: Arc::clone(turn) }
+    pub(super) fn own(body: Bytes, summary: Summary) -> Self {
+        Self::Own { length: body.len() as u64, body: Some(body), summary }
+    }
+}
+
+impl Body for Content {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        match self.get_mut() {
+            Self::Own { body, .. } => Poll::Ready(body.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Relayed(body) => Pin::new(body).poll_frame(cx),
+            Self::Switched => Poll::Ready(None),
+        }
     }
 
-    /// The upstream's answer.
-    pub(super) fn relayed(body: Watched<ResponseBody, Summary>, turn: &Arc<Turn>) -> Self {
-        Self { content: Content::Relayed { body, broken: None }, turn: Arc::clone(turn) }
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own { body, .. } => body.as_ref().is_none_or(Bytes::is_empty),
+            Self::Relayed(body) => body.is_end_stream(),
+            Self::Switched => true,
+        }
     }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own { body, .. } => SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64)),
+            Self::Relayed(body) => body.size_hint(),
+            Self::Switched => SizeHint::with_exact(0),
+        }
+    }
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        if let Self::Own { length, summary, .. } = self {
+            summary.ended(End::Complete, *length);
+        }
+    }
+}
+
+/// A body on its way out. On HTTP/1, dropped by hyper with its last byte, it ends the exchange's turn.
+pub(super) enum OutBody {
+    Http1 {
+        content: Content,
+        /// It broke off; told once what came before is with the client.
+        broken: Option<BrokenOff>,
+        turn: Arc<Turn>,
+    },
+    Http2(Arc<Stream>),
 }
 
 impl Body for OutBody {
@@ -50,42 +112,40 @@ impl Body for OutBody {
     type Error = BrokenOff;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        let this = self.get_mut();
-        match &mut this.content {
-            Content::Own { body, .. } => Poll::Ready(body.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Content::Relayed { body, broken } => {
+        match self.get_mut() {
+            Self::Http1 { content, broken, turn } => {
                 if broken.is_none() {
-                    match Pin::new(body).poll_frame(cx) {
+                    match Pin::new(content).poll_frame(cx) {
                         Poll::Ready(Some(Err(error))) => *broken = Some(error),
                         other => return other,
                     }
                 }
                 // hyper would drop what it has not written yet, the head perhaps.
-                if this.turn.is_flushed() { Poll::Ready(broken.map(Err)) } else { Poll::Pending }
+                if turn.is_flushed() { Poll::Ready(broken.map(Err)) } else { Poll::Pending }
             }
+            Self::Http2(stream) => stream.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.content {
-            Content::Own { body, .. } => body.as_ref().is_none_or(Bytes::is_empty),
-            Content::Relayed { body, broken } => broken.is_none() && body.is_end_stream(),
+        match self {
+            Self::Http1 { content, broken, .. } => broken.is_none() && content.is_end_stream(),
+            Self::Http2(stream) => stream.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.content {
-            Content::Own { body, .. } => SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64)),
-            Content::Relayed { body, .. } => body.size_hint(),
+        match self {
+            Self::Http1 { content, .. } => content.size_hint(),
+            Self::Http2(stream) => stream.size_hint(),
         }
     }
 }
 
 impl Drop for OutBody {
     fn drop(&mut self) {
-        if let Content::Own { length, summary, .. } = &mut self.content {
-            summary.ended(End::Complete, *length);
+        if let Self::Http1 { turn, .. } = self {
+            turn.answered();
         }
-        self.turn.answered();
     }
 }

@@ -1,26 +1,21 @@
 //! The one door: every answer leaves through here, the upstream's and forebay's own.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{CONNECTION, HeaderValue, RETRY_AFTER};
+use http::header::{HeaderValue, RETRY_AFTER};
 use http::{HeaderName, Response, Version};
 
-use super::client_io::Refusal;
-use super::outgoing::OutBody;
+use super::outgoing::{Carrier, Content, OutBody};
 use super::summary::Summary;
-use super::turn::Turn;
-use crate::answer::{self, Answer, Code, Source};
-use crate::body::{CollectError, Watch, Watched};
+use super::tunnel::Tunnel;
+use crate::answer::{self, Answer, Source};
+use crate::body::{Watch, Watched};
 use crate::dialect::{self, Dialect};
-use crate::headers::{hop, media};
-use crate::race::{Committed, Failed, Why};
+use crate::headers::{hop, media, upgrade};
 use crate::routes::AnswerSettings;
 use crate::shutdown::Shutdown;
-use crate::size::ByteSize;
-use crate::time::Human;
-use crate::upstream::{Breach, ConnectStage, Failure};
+use crate::upstream::{Head, Switched};
 
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -28,40 +23,83 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// To whom an answer goes, and how it may be worded.
 #[derive(Clone, Copy)]
 pub(super) struct Door<'a> {
-    pub(super) turn: &'a Arc<Turn>,
+    pub(super) carrier: &'a Carrier,
     pub(super) answers: &'a AnswerSettings,
-    pub(super) stream_idle: Option<Duration>,
     pub(super) dialect: Dialect,
+    /// The client takes trailers.
+    pub(super) takes_trailers: bool,
     pub(super) shutdown: &'a Shutdown,
 }
 
 impl Door<'_> {
     /// An error of forebay's own, in the client's dialect.
     pub(super) fn answer(&self, answer: &Answer, mut summary: Summary) -> Response<OutBody> {
-        let mut response = word(answer, self.dialect, self.answers.dialect, &self.answers.source);
+        let response = word(answer, self.dialect, self.answers.dialect, &self.answers.source);
         summary.own(response.status(), answer.code);
-        self.stamp(&mut response, &summary);
-        response.map(|body| OutBody::own(body, summary, self.turn))
+        self.own(response, summary)
     }
 
     /// `HEALTH_PATH`.
     pub(super) fn health(&self, mut summary: Summary) -> Response<OutBody> {
-        let mut response = answer::healthy(&self.answers.source);
+        let response = answer::healthy(&self.answers.source);
         summary.health(response.status());
-        self.stamp(&mut response, &summary);
-        response.map(|body| OutBody::own(body, summary, self.turn))
+        self.own(response, summary)
     }
 
-    /// The upstream's answer, from here on byte for byte.
-    pub(super) fn relay(&self, committed: Committed, mut summary: Summary) -> Response<OutBody> {
-        let head = committed.head;
+    /// The redirect lane. `is_read` tells whether the request was read to its end.
+    pub(super) fn redirect(&self, location: HeaderValue, is_read: bool, mut summary: Summary) -> Response<OutBody> {
+        let mut response = answer::redirect(location, &self.answers.source);
+        if !is_read {
+            hop::close(response.headers_mut());
+        }
+        summary.redirected(response.status());
+        self.own(response, summary)
+    }
+
+    fn own(&self, mut response: Response<Bytes>, summary: Summary) -> Response<OutBody> {
+        self.stamp(&mut response, &summary);
+        response.map(|body| self.carrier.send(Content::own(body, summary)))
+    }
+
+    /// The upstream's answer, from here on byte for byte. `is_read` as for a redirect.
+    pub(super) fn relay(
+        &self,
+        head: Head,
+        idle: Option<Duration>,
+        is_read: bool,
+        mut summary: Summary,
+    ) -> Response<OutBody> {
         let mut response = Response::from_parts(head.parts, head.body);
-        hop::strip_response(response.headers_mut(), &self.answers.source.name);
+        hop::strip_response(response.headers_mut(), &self.answers.source.name, self.takes_trailers);
+        if !is_read {
+            hop::close(response.headers_mut());
+        }
         let events = media::is_open_event_stream(response.headers()).then_some(self.dialect);
         summary.relayed(response.status(), response.headers().get(REQUEST_ID));
         self.stamp(&mut response, &summary);
-        let watch = Watch { idle: self.stream_idle, events, shutdown: self.shutdown.clone() };
-        response.map(|body| OutBody::relayed(Watched::new(body, watch, summary), self.turn))
+        let watch = Watch { idle, events, shutdown: self.shutdown.clone() };
+        response.map(|body| self.carrier.send(Content::Relayed(Watched::new(body, watch, summary))))
+    }
+
+    /// The upstream's `101`. What follows is no HTTP: the connection becomes a tunnel.
+    pub(super) fn switch(
+        &self,
+        head: Head,
+        upstream: Switched,
+        idle: Option<Duration>,
+        mut summary: Summary,
+    ) -> Response<OutBody> {
+        let mut response = Response::from_parts(head.parts, ());
+        hop::strip_response(response.headers_mut(), &self.answers.source.name, false);
+        summary.relayed(response.status(), None);
+        self.stamp(&mut response, &summary);
+        upgrade::to_websocket(response.headers_mut());
+        match self.carrier {
+            Carrier::Http1(turn) => turn.switch(Tunnel { upstream, idle, summary }),
+            // Upgrades are HTTP/1's: nobody asked for one here.
+            Carrier::Http2(_) => drop((upstream, summary)),
+        }
+        response.map(|()| self.carrier.send(Content::Switched))
     }
 
     /// What every answer tells, whoever made it.
@@ -76,8 +114,10 @@ impl Door<'_> {
                 headers.insert(hop::TIMELINE, timeline);
             }
         }
-        if self.shutdown.is_draining() {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        if !self.carrier.is_http1() {
+            hop::strip_for_http2(headers);
+        } else if self.shutdown.is_draining() {
+            hop::close(headers);
         }
     }
 }
@@ -101,22 +141,6 @@ fn word(answer: &Answer, dialect: Dialect, settings: dialect::Settings, source: 
     response
 }
 
-/// What to say to a request that never became one.
-pub(super) fn refusal(refusal: Refusal) -> Answer {
-    let (code, message) = match refusal {
-        Refusal::Malformed => (Code::BadRequest, "The request is not HTTP/1.1, or can be read in more than one way."),
-        Refusal::Fragment => (Code::BadRequest, "The target has a fragment (#), which is never sent to a server."),
-        Refusal::Timeout => {
-            (Code::ClientTimeout, "The request head did not arrive in time (CLIENT_HEADER_TIMEOUT_SECONDS).")
-        }
-        Refusal::HeadTooLarge => {
-            (Code::HeadersTooLarge, "The request head is larger than MAX_HEADER_BYTES, or has more than 128 fields.")
-        }
-        Refusal::TargetTooLong => (Code::UriTooLong, "The target is longer than 65534 bytes."),
-    };
-    Answer::new(code, message).closing()
-}
-
 /// An answer as bytes, where hyper has no part in it.
 pub(super) fn bytes(answer: &Answer, settings: &AnswerSettings) -> Bytes {
     let mut response = word(answer, Dialect::Plain, settings.dialect, &settings.source);
@@ -133,90 +157,4 @@ pub(super) fn bytes(answer: &Answer, settings: &AnswerSettings) -> Bytes {
     bytes.put_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
     bytes.put_slice(&body);
     bytes.freeze()
-}
-
-/// What to say to a body above the cap.
-pub(super) fn too_large(cap: ByteSize) -> Answer {
-    let message = format!("The request body is larger than {cap}. Raise MAX_REQUEST_BODY_BYTES, or send less.");
-    Answer::new(Code::PayloadTooLarge, message).closing()
-}
-
-/// What to say when the request body did not become a snapshot.
-pub(super) fn body_failure<E>(error: &CollectError<E>) -> Answer {
-    match error {
-        CollectError::Full => {
-            let message = "The request bodies that are buffered now fill MAX_BUFFERED_BYTES. Try again in a moment.";
-            Answer::new(Code::Overloaded, message).retry_after(1)
-        }
-        CollectError::Stalled(limit) => {
-            let message =
-                format!("No byte of the request body arrived for {} (CLIENT_BODY_TIMEOUT_SECONDS).", Human(*limit));
-            Answer::new(Code::ClientTimeout, message)
-        }
-        CollectError::Broken(_) => Answer::new(Code::BadRequest, "The request body is malformed or ended early."),
-    }
-    .closing()
-}
-
-/// What to say when no attempt had a head: what happened, how often and for how long, and what to change.
-pub(super) fn race_failure(failed: &Failed, attempts: u32) -> Answer {
-    let attempts = match attempts {
-        1 => "1 attempt".to_owned(),
-        n => format!("{n} attempts"),
-    };
-    let why = match failed.why {
-        Why::Attempts => "",
-        Why::Unsafe => {
-            " RETRY=safe repeats a request that may have reached the upstream only if its method is idempotent or it has \
-             an Idempotency-Key."
-        }
-        Why::Budget => " The retry budget (RETRY_BUDGET_PERCENT, RETRY_BUDGET_MIN) allows no further attempt now.",
-    };
-    let (code, what) = match &failed.failure {
-        Failure::HeaderTimeout(limit) => (
-            Code::UpstreamHeaderTimeout,
-            format!(
-                "The upstream took the request and sent no response headers within the header deadline of {} \
-                 (RESPONSE_HEADER_TIMEOUT_SECONDS, NONSTREAM_RESPONSE_HEADER_TIMEOUT_SECONDS). Raise the deadline if it \
-                 is merely slow.",
-                Human(*limit)
-            ),
-        ),
-        Failure::PoolTimeout(limit) => (
-            Code::UpstreamTimeout,
-            format!(
-                "No connection to the upstream became free for {} (POOL_TIMEOUT_SECONDS, UPSTREAM_MAX_CONNECTIONS).",
-                Human(*limit)
-            ),
-        ),
-        Failure::ConnectTimeout(limit) => (
-            Code::UpstreamTimeout,
-            format!("The upstream could not be connected to within {} (CONNECT_TIMEOUT_SECONDS).", Human(*limit)),
-        ),
-        Failure::WriteTimeout(limit) => (
-            Code::UpstreamTimeout,
-            format!("The upstream took nothing of the request for {} (WRITE_TIMEOUT_SECONDS).", Human(*limit)),
-        ),
-        Failure::Connect(stage, _) => (
-            Code::UpstreamRequestError,
-            match stage {
-                ConnectStage::Dns => "The upstream's name does not resolve. Check UPSTREAM_BASE_URL.",
-                ConnectStage::Tcp => "The upstream refused the connection. Check that it runs, and UPSTREAM_BASE_URL.",
-                ConnectStage::Tls => {
-                    "The TLS handshake with the upstream failed. Check its certificate, and UPSTREAM_CA_FILE."
-                }
-            }
-            .to_owned(),
-        ),
-        Failure::Broken(breach, ..) => (
-            Code::UpstreamRequestError,
-            match breach {
-                Breach::Closed => "The upstream closed the connection before its response headers were complete.",
-                Breach::Reset => "The upstream reset the connection before its response headers were complete.",
-                Breach::Malformed => "The upstream's answer is no HTTP/1.1 response.",
-            }
-            .to_owned(),
-        ),
-    };
-    Answer::new(code, format!("Gave up after {attempts}. {what}{why}"))
 }

@@ -56,6 +56,11 @@ impl Summary {
         (self.status, self.is_health) = (Some(status), true);
     }
 
+    /// The client is sent to the upstream itself.
+    pub(super) fn redirected(&mut self, status: StatusCode) {
+        self.status = Some(status);
+    }
+
     /// The answer is the upstream's.
     pub(super) fn relayed(&mut self, status: StatusCode, request_id: Option<&HeaderValue>) {
         (self.status, self.request_id) = (Some(status), request_id.cloned());

@@ -1,10 +1,13 @@
 //! Hop-by-hop fields, and those that are forebay's own (contract 4).
 
-use http::HeaderValue;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
+use http::request::Parts;
+use http::{HeaderValue, Version};
+
+use super::trailers;
 
 /// `X-Forebay-Attempts`.
 pub const ATTEMPTS: HeaderName = HeaderName::from_static("x-forebay-attempts");
@@ -21,9 +24,14 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Removes from a request what ends at this hop, and what only forebay may say. `source` is the name in `SOURCE_HEADER`.
 ///
-/// `Expect` goes as well: it was answered here. `Content-Length` is left to whoever frames the request again.
+/// `Expect` goes as well: it was answered here. `Content-Length` is left to whoever frames the request again. That the
+/// client takes trailers (`TE: trailers`) is said on, because forebay passes them.
 pub fn strip_request(headers: &mut HeaderMap, source: &HeaderName) {
+    let takes_trailers = trailers::are_accepted(headers);
     strip_hop_by_hop(headers);
+    if takes_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
     headers.remove(EXPECT);
     headers.remove(PROXQ_TIMEOUT);
     strip_own(headers, source);
@@ -31,15 +39,50 @@ pub fn strip_request(headers: &mut HeaderMap, source: &HeaderName) {
 
 /// Removes from a response what ended at this hop, and what only forebay may say.
 ///
-/// A `Content-Length` beside a transfer coding counts for nothing (RFC 9112 §6.3) and must not frame the body again.
-pub fn strip_response(headers: &mut HeaderMap, source: &HeaderName) {
+/// A `Content-Length` beside a transfer coding counts for nothing (RFC 9112 §6.3) and must not frame the body again. What
+/// the upstream announces in `Trailer` is kept only where the trailers will follow: `with_trailers`, and no length.
+pub fn strip_response(headers: &mut HeaderMap, source: &HeaderName, with_trailers: bool) {
     if headers.contains_key(TRANSFER_ENCODING) {
         headers.remove(CONTENT_LENGTH);
     }
     unite_lengths(headers);
+    let announced =
+        if with_trailers && !headers.contains_key(CONTENT_LENGTH) { trailers::announced(headers) } else { Vec::new() };
     strip_hop_by_hop(headers);
+    trailers::announce_again(headers, announced);
     headers.remove(CACHE_STATUS);
     strip_own(headers, source);
+}
+
+/// Gives a request of HTTP/2 the `Host` that its `:authority` stands for (RFC 9113 §8.3.1), where it has none.
+pub fn name_host(request: &mut Parts) {
+    if request.version == Version::HTTP_2
+        && !request.headers.contains_key(HOST)
+        && let Some(host) = request.uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok())
+    {
+        request.headers.insert(HOST, host);
+    }
+}
+
+/// Joins the crumbs into which HTTP/2 may cut a cookie (RFC 9113 §8.2.3): HTTP/1.1 knows one field only.
+pub fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() > 1
+        && let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, cookie);
+    }
+}
+
+/// The connection ends with this message.
+pub fn close(headers: &mut HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+}
+
+/// Removes what an HTTP/2 message must not have (RFC 9113 §8.2.2).
+pub fn strip_for_http2(headers: &mut HeaderMap) {
+    headers.remove(CONNECTION);
+    headers.remove(UPGRADE);
 }
 
 /// One `Content-Length` with one number, where the upstream sent the same several times (RFC 9112 §6.3): the client must
@@ -62,7 +105,7 @@ fn unite_lengths(headers: &mut HeaderMap) {
 }
 
 /// RFC 9110 §7.6.1: `Connection`, all that it names over every line, and those that old agents forgot to name.
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
         for name in named_in_connection(headers) {
             headers.remove(name);
@@ -98,6 +141,10 @@ fn named_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
 
 fn strip_own(headers: &mut HeaderMap, source: &HeaderName) {
     headers.remove(source);
+    strip_prefixed(headers);
+}
+
+pub(super) fn strip_prefixed(headers: &mut HeaderMap) {
     if headers.keys().any(|name| name.as_str().starts_with(OWN_PREFIX)) {
         let own: Vec<HeaderName> = headers.keys().filter(|n| n.as_str().starts_with(OWN_PREFIX)).cloned().collect();
         for name in own {
@@ -157,7 +204,7 @@ mod tests {
         let fields =
             [("x-forebay-source", "f"), ("x-forebay-anything", "1"), ("x-cache-status", "HIT"), ("x-forebayx", "1")];
         let mut headers = map(&fields);
-        strip_response(&mut headers, &SOURCE);
+        strip_response(&mut headers, &SOURCE, false);
         assert_eq!(names(&headers), ["x-forebayx"]);
 
         let mut headers = map(&[("x-proxq-source", "proxq"), ("x-proxq-timeout", "5s"), ("x", "1")]);
@@ -168,7 +215,7 @@ mod tests {
     #[test]
     fn a_length_beside_a_transfer_coding_counts_for_nothing() {
         let mut headers = map(&[("content-length", "2"), ("transfer-encoding", "chunked"), ("x", "1")]);
-        strip_response(&mut headers, &SOURCE);
+        strip_response(&mut headers, &SOURCE, false);
         assert_eq!(names(&headers), ["x"]);
         for (lines, left) in [
             (&["2"][..], Some("2")),
@@ -181,10 +228,26 @@ mod tests {
         ] {
             let fields: Vec<_> = lines.iter().map(|line| ("content-length", *line)).collect();
             let mut headers = map(&fields);
-            strip_response(&mut headers, &SOURCE);
+            strip_response(&mut headers, &SOURCE, false);
             let length: Vec<_> = headers.get_all(CONTENT_LENGTH).iter().map(|v| v.to_str().unwrap()).collect();
             assert_eq!(length, left.into_iter().collect::<Vec<_>>(), "{lines:?}");
         }
+    }
+
+    #[test]
+    fn trailers_are_announced_only_where_they_will_follow() {
+        for (fields, with_trailers, left) in [
+            (&[("trailer", "a, b"), ("trailer", "c"), ("transfer-encoding", "chunked")][..], true, 2),
+            (&[("trailer", "a"), ("transfer-encoding", "chunked")], false, 0),
+            (&[("trailer", "a"), ("content-length", "5")], true, 0),
+        ] {
+            let mut headers = map(fields);
+            strip_response(&mut headers, &SOURCE, with_trailers);
+            assert_eq!(headers.get_all(TRAILER).iter().count(), left, "{fields:?}");
+        }
+        let mut headers = map(&[("te", "gzip;q=0.5, Trailers"), ("connection", "te")]);
+        strip_request(&mut headers, &SOURCE);
+        assert_eq!(headers.get(TE).unwrap(), "trailers");
     }
 
     proptest! {

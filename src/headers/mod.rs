@@ -4,8 +4,11 @@
 
 pub mod credentials;
 pub mod forwarded;
+pub mod framing;
 pub mod hop;
 pub mod media;
+pub mod trailers;
+pub mod upgrade;
 pub mod web;
 
 pub use credentials::ApiKey;

@@ -1,20 +1,33 @@
 //! The race: attempts under a header deadline, replaced until one has headers.
 
 mod backoff;
+mod hedge_budget;
+#[cfg(test)]
+mod hedge_tests;
 mod look;
+#[cfg(test)]
+mod once_tests;
 mod plan;
+#[cfg(test)]
+mod plan_properties;
 #[cfg(test)]
 mod plan_tests;
 mod policy;
+mod retry_after;
 mod retry_budget;
 mod run;
 #[cfg(test)]
 mod run_tests;
+#[cfg(test)]
+mod status_tests;
 mod timeline;
+#[cfg(test)]
+mod track;
 
+pub use hedge_budget::HedgeBudget;
 pub use look::expectation;
 pub use plan::{Input, Limits, Plan, Step, Trouble, Why};
-pub use policy::{Backoff, Expectation, Policy, Retry};
+pub use policy::{Backoff, Expectation, Mode, Policy, Quality, Retry};
 pub use retry_budget::{BudgetSettings, Further, RetryBudget, Waiting};
 pub use run::{Committed, Course, Failed, RaceEnd, run};
 pub use timeline::Timeline;

@@ -1,11 +1,9 @@
-//! The properties of the plan, and the scenes that people ask about.
+//! Scenes of the plan that people ask about. Its properties are in `plan_properties`.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use proptest::prelude::*;
-
 use super::plan::{Input, Limits, Plan, Step, Trouble, Why};
+use super::policy::{Mode, Quality};
 use crate::ids::AttemptNo;
 use crate::time::Offset;
 
@@ -14,8 +12,39 @@ const PAUSE: Duration = Duration::from_millis(250);
 const REACHED: Trouble = Trouble { may_have_reached: true, is_stale: false, had_connection: true };
 const STALE: Trouble = Trouble { may_have_reached: true, is_stale: true, had_connection: true };
 
+const GOOD: Quality = Quality { is_poor: false, retry_after: None };
+const POOR: Quality = Quality { is_poor: true, retry_after: None };
+const LISTED: Quality = Quality { is_poor: true, retry_after: Some(Duration::ZERO) };
+
+fn limits(max_attempts: u32) -> Limits {
+    Limits { max_attempts, deadline: DEADLINE, hedge_after: None, may_repeat: true, mode: Mode::Race }
+}
+
+fn started(limits: Limits) -> Plan<impl Iterator<Item = Duration> + Clone> {
+    let mut plan = Plan::new(limits, std::iter::repeat(PAUSE));
+    assert_eq!(plan.step(Offset::ZERO, Input::Start), launch(1, false));
+    plan
+}
+
 fn plan(max_attempts: u32, may_repeat: bool) -> Plan<impl Iterator<Item = Duration> + Clone> {
-    Plan::new(Limits { max_attempts, deadline: DEADLINE, may_repeat }, std::iter::repeat(PAUSE))
+    started(Limits { may_repeat, ..limits(max_attempts) })
+}
+
+/// Two attempts in flight: the second is a hedge after five seconds.
+fn hedged(max_attempts: u32) -> Plan<impl Iterator<Item = Duration> + Clone> {
+    let mut plan = started(Limits { hedge_after: Some(Duration::from_secs(5)), ..limits(max_attempts) });
+    assert_eq!(plan.step(at(0.0), written(1, 0.0)), Step::Wait(Some(at(5.0))));
+    assert_eq!(plan.step(at(5.0), Input::Time), Step::AskHedge);
+    assert_eq!(plan.step(at(5.0), Input::Granted), launch(2, false));
+    plan
+}
+
+fn written(no: u32, seconds: f64) -> Input {
+    Input::Written { no: number(no), at: at(seconds) }
+}
+
+fn failed(no: u32) -> Input {
+    Input::Failed(number(no), REACHED)
 }
 
 fn at(seconds: f64) -> Offset {
@@ -33,45 +62,40 @@ fn number(no: u32) -> AttemptNo {
 #[test]
 fn a_head_in_time_commits() {
     let mut plan = plan(2, true);
-    assert_eq!(plan.step(at(0.0), Input::Start), launch(1, false));
     assert_eq!(plan.step(at(0.1), Input::Time), Step::Wait(Some(at(30.1))));
-    assert_eq!(plan.step(at(5.0), Input::Head(AttemptNo::FIRST)), Step::Commit(AttemptNo::FIRST));
+    assert_eq!(plan.step(at(5.0), Input::Head(AttemptNo::FIRST, GOOD)), Step::Commit(AttemptNo::FIRST));
     assert_eq!(plan.attempts(), 1);
 }
 
 #[test]
 fn the_deadline_counts_from_the_request_being_written() {
     let mut plan = plan(1, true);
-    plan.step(at(0.0), Input::Start);
     assert_eq!(plan.step(at(30.0), Input::Time), Step::Wait(Some(at(60.0))), "still uploading");
-    let written = Input::Written { no: AttemptNo::FIRST, at: at(31.0) };
-    assert_eq!(plan.step(at(40.0), written), Step::Wait(Some(at(61.0))));
+    assert_eq!(plan.step(at(40.0), written(1, 31.0)), Step::Wait(Some(at(61.0))));
     assert_eq!(plan.step(at(60.9), Input::Time), Step::Wait(Some(at(61.0))));
     assert_eq!(plan.step(at(61.0), Input::Time), Step::Drop(AttemptNo::FIRST));
-    assert_eq!(plan.step(at(61.0), Input::Time), Step::GiveUp(Why::Attempts));
+    assert_eq!(plan.step(at(61.0), failed(1)), Step::GiveUp(Why::Attempts));
 }
 
 #[test]
 fn a_missed_deadline_is_followed_by_the_budget_the_backoff_and_a_fresh_connection() {
     let mut plan = plan(2, true);
-    plan.step(at(0.0), Input::Start);
-    plan.step(at(0.0), Input::Written { no: AttemptNo::FIRST, at: at(0.0) });
+    plan.step(at(0.0), written(1, 0.0));
     assert_eq!(plan.step(at(30.0), Input::Time), Step::Drop(AttemptNo::FIRST));
-    assert_eq!(plan.step(at(30.0), Input::Time), Step::Ask);
+    assert_eq!(plan.step(at(30.0), failed(1)), Step::AskRetry);
     assert_eq!(plan.step(at(30.0), Input::Granted), Step::Wait(Some(at(30.25))));
     assert_eq!(plan.step(at(30.25), Input::Time), launch(2, true));
     assert_eq!(
-        plan.step(at(31.0), Input::Head(AttemptNo::FIRST)),
+        plan.step(at(31.0), Input::Head(AttemptNo::FIRST, GOOD)),
         Step::Wait(Some(at(60.25))),
         "a late answer is never used"
     );
-    assert_eq!(plan.step(at(32.0), Input::Failed(number(2), REACHED)), Step::GiveUp(Why::Attempts));
+    assert_eq!(plan.step(at(32.0), failed(2)), Step::GiveUp(Why::Attempts));
 }
 
 #[test]
 fn a_stale_connection_is_replaced_at_once_and_free_of_charge_and_only_once() {
     let mut plan = plan(1, true);
-    plan.step(at(0.0), Input::Start);
     assert_eq!(plan.step(at(0.1), Input::Failed(AttemptNo::FIRST, STALE)), launch(1, true));
     assert_eq!(plan.attempts(), 1);
     assert_eq!(plan.step(at(0.2), Input::Failed(AttemptNo::FIRST, STALE)), Step::GiveUp(Why::Attempts));
@@ -83,10 +107,9 @@ fn an_unsafe_request_is_repeated_only_if_nothing_of_it_was_sent() {
         (REACHED, Step::GiveUp(Why::Unsafe)),
         (STALE, Step::GiveUp(Why::Unsafe)),
         (Trouble { may_have_reached: false, ..STALE }, launch(1, true)),
-        (Trouble { may_have_reached: false, ..REACHED }, Step::Ask),
+        (Trouble { may_have_reached: false, ..REACHED }, Step::AskRetry),
     ] {
         let mut plan = plan(3, false);
-        plan.step(at(0.0), Input::Start);
         assert_eq!(plan.step(at(0.1), Input::Failed(AttemptNo::FIRST, trouble)), expected, "{trouble:?}");
     }
 }
@@ -94,9 +117,8 @@ fn an_unsafe_request_is_repeated_only_if_nothing_of_it_was_sent() {
 #[test]
 fn who_only_waited_may_have_a_pooled_connection_the_next_time() {
     let mut plan = plan(2, true);
-    plan.step(at(0.0), Input::Start);
     let waited = Trouble { may_have_reached: false, is_stale: false, had_connection: false };
-    assert_eq!(plan.step(at(10.0), Input::Failed(AttemptNo::FIRST, waited)), Step::Ask);
+    assert_eq!(plan.step(at(10.0), Input::Failed(AttemptNo::FIRST, waited)), Step::AskRetry);
     plan.step(at(10.0), Input::Granted);
     assert_eq!(plan.step(at(10.25), Input::Time), launch(2, false));
 }
@@ -104,154 +126,135 @@ fn who_only_waited_may_have_a_pooled_connection_the_next_time() {
 #[test]
 fn a_refused_budget_ends_the_race_at_once() {
     let mut plan = plan(3, true);
-    plan.step(at(0.0), Input::Start);
-    assert_eq!(plan.step(at(0.1), Input::Failed(AttemptNo::FIRST, REACHED)), Step::Ask);
-    assert_eq!(plan.step(at(0.1), Input::Refused), Step::GiveUp(Why::Budget));
+    assert_eq!(plan.step(at(0.1), failed(1)), Step::AskRetry);
+    assert_eq!(plan.step(at(0.1), Input::Refused(Why::Budget)), Step::GiveUp(Why::Budget));
     assert_eq!(plan.attempts(), 1);
 }
 
-/// What the world does next.
-#[derive(Clone, Copy, Debug)]
-enum Event {
-    Pass(u32),
-    Write(u32),
-    Head(u32),
-    Fail(u32, Trouble),
-    Answer(bool),
+#[test]
+fn a_hedge_starts_beside_the_newest_attempt_and_each_has_one() {
+    let mut plan = hedged(4);
+    assert_eq!(plan.step(at(5.0), Input::Time), Step::Wait(Some(at(10.0))), "a hedge that is not written yet");
+    assert_eq!(plan.step(at(6.0), written(2, 6.0)), Step::Wait(Some(at(11.0))));
+    assert_eq!(plan.step(at(11.0), Input::Time), Step::AskHedge);
+    assert_eq!(plan.step(at(11.0), Input::Granted), launch(3, false));
+    assert_eq!(plan.step(at(11.5), failed(3)), Step::Wait(Some(at(30.0))), "the others had theirs");
+    assert_eq!(plan.step(at(12.0), Input::Head(number(2), GOOD)), Step::Commit(number(2)));
+    assert_eq!(plan.attempts(), 3);
 }
 
-fn events() -> impl Strategy<Value = Vec<Event>> {
-    let trouble = (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(reached, stale, had_connection)| Trouble {
-        may_have_reached: reached && had_connection,
-        is_stale: stale && had_connection,
-        had_connection,
-    });
-    let event = prop_oneof![
-        3 => (0u32..40_000).prop_map(Event::Pass),
-        2 => (1u32..6).prop_map(Event::Write),
-        1 => (1u32..6).prop_map(Event::Head),
-        3 => ((1u32..6), trouble).prop_map(|(no, trouble)| Event::Fail(no, trouble)),
-        2 => any::<bool>().prop_map(Event::Answer),
-    ];
-    prop::collection::vec(event, 0..60)
+#[test]
+fn a_refused_hedge_is_not_asked_for_again() {
+    let mut plan = started(Limits { hedge_after: Some(Duration::from_secs(5)), ..limits(3) });
+    plan.step(at(0.0), written(1, 0.0));
+    assert_eq!(plan.step(at(5.0), Input::Time), Step::AskHedge);
+    assert_eq!(plan.step(at(5.0), Input::Refused(Why::Budget)), Step::Wait(Some(at(30.0))));
+    assert_eq!(plan.step(at(29.0), Input::Time), Step::Wait(Some(at(30.0))));
+    assert_eq!(plan.attempts(), 1);
 }
 
-/// The world beside the plan, with its own books.
-#[derive(Default)]
-#[allow(clippy::struct_excessive_bools)] // a ledger: each is a fact of its own
-struct Books {
-    /// Attempts in flight, and when they were written.
-    in_flight: BTreeMap<AttemptNo, Option<Offset>>,
-    launched: u32,
-    replaced: u32,
-    asked: bool,
-    /// A grant, and the time from which it may be used.
-    granted: Option<Offset>,
-    unrepeatable: bool,
-    /// A connection of this exchange has failed.
-    has_failed: bool,
-    ended: bool,
-}
-
-impl Books {
-    fn check(&mut self, now: Offset, step: Step, limits: Limits) {
-        assert!(!self.ended || matches!(step, Step::Wait(None)), "{step:?} after the end");
-        match step {
-            Step::Launch { no, fresh } => {
-                assert!(!self.unrepeatable, "repeated what must not be repeated");
-                if no.get() > self.launched {
-                    assert!(no.get() == self.launched + 1 && no.get() <= limits.max_attempts);
-                    assert_eq!(fresh, self.has_failed);
-                    if no != AttemptNo::FIRST {
-                        let from = self.granted.take().expect("launched without a grant");
-                        assert!(from <= now, "launched before its backoff was over");
-                    }
-                    self.launched = no.get();
-                } else {
-                    self.replaced += 1;
-                    assert!(fresh && self.replaced == 1);
-                }
-                assert!(self.in_flight.insert(no, None).is_none(), "launched twice");
-            }
-            Step::Drop(no) => {
-                let written =
-                    self.in_flight.remove(&no).expect("dropped what was not in flight").expect("dropped unwritten");
-                assert!(written.after(limits.deadline) <= now, "dropped before its deadline");
-                self.unrepeatable |= !limits.may_repeat;
-                self.has_failed = true;
-            }
-            Step::Commit(no) => {
-                assert!(self.in_flight.remove(&no).is_some(), "committed what was not in flight");
-                self.ended = true;
-            }
-            Step::GiveUp(_) => {
-                assert!(self.in_flight.is_empty(), "gave up with an attempt in flight");
-                self.ended = true;
-            }
-            Step::Ask => {
-                assert!(self.in_flight.is_empty() && !self.unrepeatable);
-                self.asked = true;
-            }
-            Step::Wait(until) => {
-                assert!(self.ended || self.asked || until.is_some(), "waits for nothing");
-            }
-        }
+#[test]
+fn hedges_are_attempts_and_there_is_none_where_nothing_may_be_repeated() {
+    let hedge_after = Some(Duration::from_secs(5));
+    for limits in [
+        Limits { hedge_after, ..limits(1) },
+        Limits { hedge_after, may_repeat: false, ..limits(3) },
+        Limits { hedge_after, mode: Mode::Once, ..limits(3) },
+    ] {
+        let mut plan = started(limits);
+        assert_eq!(plan.step(at(0.0), written(1, 0.0)), Step::Wait(Some(at(30.0))), "{limits:?}");
+        assert_eq!(plan.step(at(29.0), Input::Time), Step::Wait(Some(at(30.0))), "{limits:?}");
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+#[test]
+fn a_failure_with_another_in_flight_starts_nothing() {
+    let mut plan = hedged(3);
+    assert_eq!(plan.step(at(6.0), failed(1)), Step::Wait(Some(at(10.0))));
+    assert_eq!(plan.step(at(7.0), failed(2)), Step::AskRetry);
+    assert_eq!(plan.step(at(7.0), Input::Granted), Step::Wait(Some(at(7.25))));
+    assert_eq!(plan.step(at(7.25), Input::Time), launch(3, true));
+}
 
-    /// The eight properties at the head of the plan hold whatever the world does.
-    #[test]
-    fn the_properties_hold_whatever_happens(
-        max_attempts in 1u32..5, may_repeat in any::<bool>(), events in events(),
-    ) {
-        let limits = Limits { max_attempts, deadline: DEADLINE, may_repeat };
-        let mut plan = Plan::new(limits, std::iter::repeat(PAUSE));
-        let (mut books, mut now) = (Books::default(), Offset::ZERO);
-        let mut step = plan.step(now, Input::Start);
-        books.check(now, step, limits);
-        for event in events {
-            // The driver's duty: ask again until there is something to wait for.
-            while !matches!(step, Step::Wait(_) | Step::Ask | Step::Commit(_) | Step::GiveUp(_)) {
-                step = plan.step(now, Input::Time);
-                books.check(now, step, limits);
-            }
-            let input = match event {
-                Event::Pass(millis) => {
-                    now = now.after(Duration::from_millis(millis.into()));
-                    Input::Time
-                }
-                Event::Write(no) => match books.in_flight.get_mut(&number(no)) {
-                    Some(written @ None) => {
-                        *written = Some(now);
-                        Input::Written { no: number(no), at: now }
-                    }
-                    _ => continue,
-                },
-                Event::Head(no) => Input::Head(number(no)),
-                Event::Fail(no, trouble) => {
-                    if books.in_flight.remove(&number(no)).is_some() {
-                        books.unrepeatable |= trouble.may_have_reached && !may_repeat;
-                        books.has_failed |= trouble.had_connection;
-                    }
-                    Input::Failed(number(no), trouble)
-                }
-                Event::Answer(granted) if books.asked => {
-                    books.asked = false;
-                    books.granted = granted.then(|| now.after(PAUSE));
-                    if granted { Input::Granted } else { Input::Refused }
-                }
-                Event::Answer(_) => continue,
-            };
-            if books.asked && input != Input::Time {
-                // Nothing else happens while the budget is being asked: it answers at once.
-                continue;
-            }
-            step = plan.step(now, input);
-            books.check(now, step, limits);
-        }
-        prop_assert!(plan.attempts() <= max_attempts);
+#[test]
+fn a_stale_connection_is_replaced_beside_the_hedge_and_keeps_its_place() {
+    let mut plan = hedged(3);
+    assert_eq!(plan.step(at(5.5), Input::Failed(AttemptNo::FIRST, STALE)), launch(1, true));
+    plan.step(at(5.5), written(1, 5.5));
+    plan.step(at(6.0), written(2, 6.0));
+    assert_eq!(plan.step(at(10.5), Input::Time), Step::Wait(Some(at(11.0))), "the newest is still the hedge");
+    assert_eq!(plan.step(at(11.0), Input::Time), Step::AskHedge);
+}
+
+#[test]
+fn a_poor_head_is_held_while_another_is_in_flight_and_used_if_none_is_better() {
+    let mut plan = hedged(2);
+    assert_eq!(plan.step(at(6.0), Input::Head(number(2), POOR)), Step::Wait(Some(at(30.0))));
+    let mut better = plan.clone();
+    assert_eq!(better.step(at(7.0), Input::Head(number(1), GOOD)), Step::Commit(number(1)));
+    let mut worse = plan.clone();
+    assert_eq!(worse.step(at(7.0), failed(1)), Step::Commit(number(2)));
+    assert_eq!(plan.step(at(7.0), Input::Head(number(1), POOR)), Step::Commit(number(1)), "the latest of several");
+}
+
+#[test]
+fn a_poor_head_commits_where_nothing_else_is_in_flight() {
+    let mut plan = started(limits(3));
+    assert_eq!(plan.step(at(1.0), Input::Head(number(1), POOR)), Step::Commit(number(1)));
+}
+
+#[test]
+fn a_listed_head_is_a_failed_attempt_while_attempts_are_left() {
+    let mut plan = started(limits(2));
+    let patient = Quality { retry_after: Some(Duration::from_secs(3)), ..LISTED };
+    assert_eq!(plan.step(at(1.0), Input::Head(number(1), patient)), Step::AskRetry);
+    let mut refused = plan.clone();
+    assert_eq!(refused.step(at(1.0), Input::Refused(Why::Budget)), Step::Commit(number(1)));
+    assert_eq!(plan.step(at(1.0), Input::Granted), Step::Wait(Some(at(4.0))), "longer than the backoff");
+    assert_eq!(plan.step(at(4.0), Input::Time), launch(2, false));
+    let mut failing = plan.clone();
+    assert_eq!(failing.step(at(5.0), failed(2)), Step::GiveUp(Why::Attempts), "what was retried is gone");
+    assert_eq!(plan.step(at(5.0), Input::Head(number(2), LISTED)), Step::Commit(number(2)), "the last one passes");
+}
+
+#[test]
+fn a_listed_head_commits_where_the_request_must_not_be_repeated() {
+    for limits in [Limits { may_repeat: false, ..limits(3) }, Limits { mode: Mode::Once, ..limits(3) }] {
+        let mut plan = started(limits);
+        assert_eq!(plan.step(at(1.0), Input::Head(number(1), LISTED)), Step::Commit(number(1)), "{limits:?}");
     }
+}
+
+#[test]
+fn a_held_head_that_is_not_retried_goes_before_one_that_is() {
+    let mut plan = hedged(3);
+    let mut retried = plan.clone();
+    plan.step(at(6.0), Input::Head(number(2), POOR));
+    assert_eq!(plan.step(at(7.0), Input::Head(number(1), LISTED)), Step::Commit(number(2)));
+    retried.step(at(6.0), Input::Head(number(2), LISTED));
+    assert_eq!(retried.step(at(7.0), failed(1)), Step::AskRetry, "it was a failed attempt, and one is left");
+    let not_poor = Quality { is_poor: false, ..LISTED };
+    let mut unpoor = hedged(3);
+    assert_eq!(unpoor.step(at(6.0), Input::Head(number(2), not_poor)), Step::Wait(Some(at(30.0))));
+    let mut last = hedged(2);
+    assert_eq!(last.step(at(6.0), Input::Head(number(2), not_poor)), Step::Commit(number(2)));
+}
+
+#[test]
+fn once_repeats_what_reached_nobody_and_replaces_a_stale_connection() {
+    let unsent = Trouble { may_have_reached: false, ..REACHED };
+    for (may_repeat, trouble, expected) in [
+        (true, REACHED, Step::GiveUp(Why::Once)),
+        (true, unsent, Step::AskRetry),
+        (true, STALE, launch(1, true)),
+        (false, STALE, Step::GiveUp(Why::Once)),
+    ] {
+        let mut plan = started(Limits { may_repeat, mode: Mode::Once, ..limits(3) });
+        assert_eq!(plan.step(at(0.1), Input::Failed(number(1), trouble)), expected, "{may_repeat} {trouble:?}");
+    }
+}
+
+#[test]
+fn a_client_that_does_not_finish_ends_the_race_at_once() {
+    assert_eq!(hedged(3).step(at(6.0), Input::ClientFault), Step::GiveUp(Why::Client));
 }

@@ -57,6 +57,27 @@ pub enum Expectation {
     EarlyHead,
     /// A generation that does not stream: its head comes when the whole answer is ready.
     WholeAnswer,
+    /// Nobody looked, because nothing is buffered: it has the longer deadline of the two.
+    Unknown,
+}
+
+/// How much may be repeated, and whether attempts may run side by side (contract 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// All that section 3.3 offers.
+    Race,
+    /// For a body that is not kept: only what reached nobody is repeated, and a stale connection is replaced, while no
+    /// byte of the body was taken from the client. No hedge, and no status is retried.
+    Once,
+}
+
+/// What a complete response head is worth while there could be a better one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quality {
+    /// 429 or ≥ 500: held back while another attempt is in flight.
+    pub is_poor: bool,
+    /// One of `RETRY_STATUSES`: a failed attempt, if another may follow, and it does not follow sooner than this.
+    pub retry_after: Option<Duration>,
 }
 
 impl Policy {
@@ -65,7 +86,17 @@ impl Policy {
         match expectation {
             Expectation::EarlyHead => self.header_deadline,
             Expectation::WholeAnswer => self.whole_answer_deadline,
+            Expectation::Unknown => self.header_deadline.max(self.whole_answer_deadline),
         }
+    }
+
+    /// What a head of this status is worth. `retry_after` is what its `Retry-After` asks for, if it has one; a wait that
+    /// is longer than any backoff is for the client to decide on.
+    pub fn quality(&self, status: StatusCode, retry_after: Option<Duration>) -> Quality {
+        let is_poor = status == StatusCode::TOO_MANY_REQUESTS || status.as_u16() >= 500;
+        let is_listed = self.retry_statuses.contains(&status);
+        let pause = retry_after.unwrap_or_default();
+        Quality { is_poor, retry_after: (is_listed && pause <= self.backoff.max).then_some(pause) }
     }
 
     /// Whether a request may be repeated after bytes of it may have reached the upstream.
@@ -107,6 +138,35 @@ mod tests {
         for method in ["POST", "PATCH", "QUERY", "PROPFIND", "get"] {
             assert!(!policy.may_repeat(&method.parse().unwrap(), false), "{method}");
             assert!(policy.may_repeat(&method.parse().unwrap(), true), "{method}");
+        }
+    }
+
+    #[test]
+    fn who_did_not_look_has_the_longer_deadline() {
+        let policy = Policy { header_deadline: Duration::from_secs(300), ..Policy::for_tests(2) };
+        assert_eq!(policy.deadline(Expectation::Unknown).as_secs(), 300);
+        assert_eq!(Policy::for_tests(2).deadline(Expectation::Unknown).as_secs(), 290);
+    }
+
+    #[test]
+    fn a_listed_status_is_retried_unless_it_asks_for_more_patience_than_there_is() {
+        let max = Duration::from_secs(5);
+        let backoff = Backoff { first: Duration::ZERO, max };
+        let listed = vec![StatusCode::SERVICE_UNAVAILABLE, StatusCode::CONFLICT];
+        let policy = Policy { backoff, retry_statuses: listed, ..Policy::for_tests(2) };
+        for (status, after, is_poor, retry_after) in [
+            (503, None, true, Some(Duration::ZERO)),
+            (503, Some(max), true, Some(max)),
+            (503, Some(max + Duration::from_nanos(1)), true, None),
+            (409, None, false, Some(Duration::ZERO)),
+            (429, Some(max), true, None),
+            (500, None, true, None),
+            (599, None, true, None),
+            (200, None, false, None),
+            (404, Some(max), false, None),
+        ] {
+            let quality = policy.quality(StatusCode::from_u16(status).unwrap(), after);
+            assert_eq!(quality, Quality { is_poor, retry_after }, "{status} {after:?}");
         }
     }
 }

@@ -1,17 +1,20 @@
 //! The driver of the plan: attempts are futures, time is a timer, and every decision is the plan's.
+//!
+//! What it decides itself is a matter of fact: whether the body can be sent again, and what the budgets allow.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::plan::{Input, Limits, Plan, Step, Trouble, Why};
+use super::retry_after::retry_after;
 use super::timeline::Timeline;
-use super::{Expectation, Policy, RetryBudget};
+use super::{Expectation, HedgeBudget, Mode, Policy, Quality, RetryBudget};
 use crate::ids::AttemptNo;
 use crate::time::{LazyDeadline, Offset};
 use crate::upstream::{Failure, Head, Outbound, Phase, Pool, Progress, Timeouts, attempt};
@@ -23,8 +26,12 @@ pub struct Course<'a> {
     pub pool: &'a Arc<Pool>,
     /// The rules.
     pub policy: &'a Policy,
-    /// What further attempts are taken from.
+    /// How many of them apply.
+    pub mode: Mode,
+    /// What retries are taken from.
     pub budget: &'a Arc<RetryBudget>,
+    /// What hedges are taken from.
+    pub hedge_budget: &'a HedgeBudget,
 }
 
 /// How a race ended.
@@ -62,74 +69,104 @@ pub async fn run(
     expectation: Expectation,
     timeline: &mut Timeline,
 ) -> RaceEnd {
-    let Course { pool, policy, budget } = course;
-    let limits = Limits {
-        max_attempts: policy.max_attempts,
-        deadline: policy.deadline(expectation),
-        may_repeat: policy.may_repeat(&outbound.method, outbound.headers.contains_key("idempotency-key")),
-    };
-    let mut plan = Plan::new(limits, policy.backoff.pauses());
+    let limits = course.limits(outbound, expectation);
+    let mut plan = Plan::new(limits, course.policy.backoff.pauses());
+    let timeouts = course.policy.timeouts;
     let start = Instant::now();
-    let elapsed = || Offset::new(start.elapsed());
-    let mut field = Field { runners: Vec::with_capacity(1), start, write_limit: policy.timeouts.write };
+    let mut field = Field { runners: Vec::with_capacity(1), start, write_limit: timeouts.write };
     let mut timer = LazyDeadline::default();
-    let waiting = budget.wait();
-    // Held while a further attempt is under way.
+    let waiting = course.budget.wait();
+    if limits.hedge_after.is_some() {
+        course.hedge_budget.exchange();
+    }
+    // Held while a retry is under way.
     let mut further = None;
-    let mut latest = None;
+    // The heads that the plan knows of: dropped with the race, or before a retry. Their connections stay open.
     let mut heads: Vec<(AttemptNo, Head)> = Vec::new();
+    let mut latest = None;
     let mut step = plan.step(Offset::ZERO, Input::Start);
     loop {
-        let input = match step {
+        let event = match step {
             Step::Launch { no, fresh } => {
                 timeline.started(no);
-                field.runners.push(Runner::start(no, pool, outbound, fresh, policy.timeouts));
-                Input::Time
+                field.runners.push(Runner::start(no, course.pool, outbound, fresh, timeouts));
+                // Another one's request may have been written meanwhile, and the plan is told that before the time.
+                field.due().unwrap_or(Event::Time)
             }
-            Step::Ask => {
+            Step::AskRetry | Step::AskHedge if !outbound.body.can_be_sent() => Event::Refused(Why::Spent),
+            Step::AskRetry => {
                 // The one before it is over, and so is its part of the budget.
                 drop(further.take());
                 further = waiting.further();
-                if further.is_some() { Input::Granted } else { Input::Refused }
+                if further.is_some() {
+                    heads.clear();
+                    Event::Granted
+                } else {
+                    Event::Refused(Why::Budget)
+                }
             }
+            Step::AskHedge if course.hedge_budget.hedge() => Event::Granted,
+            Step::AskHedge => Event::Refused(Why::Budget),
             Step::Drop(no) => {
                 field.remove(no);
-                let missed = Failure::HeaderTimeout(limits.deadline);
-                timeline.failed(no, &missed);
-                latest = Some(missed);
-                Input::Time
+                Event::Ended(no, Err(Failure::HeaderTimeout(limits.deadline)))
             }
-            Step::Wait(until) => match field.next(until, &mut timer).await {
-                Event::Ended(no, Ok(head)) => {
-                    timeline.answered(no, head.parts.status);
-                    heads.push((no, head));
-                    Input::Head(no)
-                }
-                Event::Ended(no, Err(failure)) => {
-                    timeline.failed(no, &failure);
-                    let trouble = Trouble {
-                        may_have_reached: failure.may_have_reached(),
-                        is_stale: failure.is_stale(),
-                        had_connection: failure.had_connection(),
-                    };
-                    latest = Some(failure);
-                    Input::Failed(no, trouble)
-                }
-                Event::Written { no, at } => Input::Written { no, at },
-                Event::Time => Input::Time,
-            },
+            Step::Wait(until) => field.next(until, &mut timer).await,
             Step::Commit(no) => match heads.iter().position(|(of, _)| *of == no) {
-                Some(index) => return RaceEnd::Committed(Committed { head: heads.swap_remove(index).1 }),
+                Some(index) => {
+                    timeline.decided();
+                    return RaceEnd::Committed(Committed { head: heads.swap_remove(index).1 });
+                }
                 // The plan commits only what it was told of.
-                None => Input::Time,
+                None => Event::Time,
             },
             Step::GiveUp(why) => {
+                timeline.decided();
                 // The plan gives up only after a failure.
                 let failure = latest.unwrap_or(Failure::HeaderTimeout(limits.deadline));
                 return RaceEnd::Failed(Failed { failure, why });
             }
         };
-        step = plan.step(elapsed(), input);
+        let input = match event {
+            Event::Ended(no, Ok(head)) => {
+                timeline.answered(no, head.parts.status);
+                let quality = course.quality(&head);
+                heads.push((no, head));
+                Input::Head(no, quality)
+            }
+            Event::Ended(no, Err(failure)) => {
+                timeline.failed(no, &failure);
+                let trouble = Trouble {
+                    may_have_reached: failure.may_have_reached(),
+                    is_stale: failure.is_stale() && outbound.body.can_be_sent(),
+                    had_connection: failure.had_connection(),
+                };
+                latest = Some(failure);
+                if outbound.body.fault().is_some() { Input::ClientFault } else { Input::Failed(no, trouble) }
+            }
+            Event::Written { no, at } => Input::Written { no, at },
+            Event::Granted => Input::Granted,
+            Event::Refused(why) => Input::Refused(why),
+            Event::Time => Input::Time,
+        };
+        step = plan.step(Offset::new(start.elapsed()), input);
+    }
+}
+
+impl Course<'_> {
+    fn limits(&self, outbound: &Outbound, expectation: Expectation) -> Limits {
+        Limits {
+            max_attempts: self.policy.max_attempts,
+            deadline: self.policy.deadline(expectation),
+            hedge_after: self.policy.hedge_after,
+            may_repeat: self.policy.may_repeat(&outbound.method, outbound.headers.contains_key("idempotency-key")),
+            mode: self.mode,
+        }
+    }
+
+    fn quality(&self, head: &Head) -> Quality {
+        let (status, headers) = (head.parts.status, &head.parts.headers);
+        self.policy.quality(status, retry_after(headers, SystemTime::now()))
     }
 }
 
@@ -163,6 +200,8 @@ struct Field<'a> {
 enum Event {
     Ended(AttemptNo, Result<Head, Failure>),
     Written { no: AttemptNo, at: Offset },
+    Granted,
+    Refused(Why),
     Time,
 }
 

@@ -1,75 +1,18 @@
-//! The driver over streams in memory, in paused time: hours pass in milliseconds, and no socket is involved.
+//! The driver: deadlines, replacements and the free one, in paused time.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Uri};
-use http_body_util::{BodyExt, Full};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
 
-use super::{BudgetSettings, Course, Expectation, Policy, RaceEnd, RetryBudget, Timeline, run};
-use crate::body::{Collected, Limits, Payload, Quota, Snapshot};
-use crate::upstream::{Failure, Outbound, Pool, TransportSettings};
-
-/// More than the streams between us hold.
-static BODY: [u8; 400_000] = [7; 400_000];
-const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-
-struct Track {
-    pool: Arc<Pool>,
-    policy: Policy,
-    budget: Arc<RetryBudget>,
-    upstream: UnboundedReceiver<DuplexStream>,
-}
-
-fn track(max_attempts: u32) -> Track {
-    let (pool, upstream) = Pool::in_memory(TransportSettings::for_tests(2), Duration::ZERO);
-    let policy = Policy::for_tests(max_attempts);
-    Track { pool, policy, budget: RetryBudget::new(BudgetSettings { percent: 100, min: 10 }), upstream }
-}
-
-async fn outbound(body: &'static [u8]) -> Outbound {
-    let limits = Limits { max: 1 << 30, progress: Duration::from_secs(1) };
-    let collected = Snapshot::collect(&mut Full::new(Bytes::from_static(body)), limits, &Quota::new(1 << 30)).await;
-    let Ok(Collected::Whole(body)) = collected else { panic!("{collected:?}") };
-    let mut headers = HeaderMap::new();
-    headers.insert("host", HeaderValue::from_static("upstream"));
-    headers.insert("content-length", HeaderValue::from(body.len()));
-    let (target, body) = (Uri::from_static("/x"), Payload::Kept(body));
-    Outbound { method: Method::POST, target, quotes: Vec::new(), headers, body, is_upgrade: false }
-}
-
-/// Reads until a request of this length of body is complete.
-async fn read_request(stream: &mut DuplexStream, body: usize) -> Vec<u8> {
-    let mut request = Vec::new();
-    loop {
-        let end = request.windows(4).position(|w| w == b"\r\n\r\n");
-        if end.is_some_and(|end| request.len() >= end + 4 + body) {
-            return request;
-        }
-        assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0, "closed in the middle of a request");
-    }
-}
-
-async fn race(track: &Track, outbound: &Outbound, timeline: &mut Timeline) -> RaceEnd {
-    let course = Course { pool: &track.pool, policy: &track.policy, budget: &track.budget };
-    run(course, outbound, Expectation::EarlyHead, timeline).await
-}
-
-async fn body_of(end: RaceEnd) -> Bytes {
-    match end {
-        RaceEnd::Committed(committed) => committed.head.body.collect().await.unwrap().to_bytes(),
-        RaceEnd::Failed(failed) => panic!("{failed:?}"),
-    }
-}
+use super::track::{BODY, OK, body_of, outbound, race, read_request, track};
+use super::{RaceEnd, Timeline};
+use crate::upstream::Failure;
 
 #[tokio::test(start_paused = true)]
 async fn a_stalled_attempt_is_replaced_at_its_deadline_and_its_connection_is_closed() {
     let mut track = track(2);
-    let mut upstream = std::mem::replace(&mut track.upstream, tokio::sync::mpsc::unbounded_channel().1);
+    let mut upstream = track.take_upstream();
     let outbound = outbound(b"hello").await;
     let mut timeline = Timeline::default();
     let start = Instant::now();
@@ -94,7 +37,7 @@ async fn a_slow_upload_does_not_eat_the_header_deadline_as_long_as_it_moves() {
     let outbound = outbound(&BODY).await;
     let mut timeline = Timeline::default();
     let start = Instant::now();
-    let mut upstream = std::mem::replace(&mut track.upstream, tokio::sync::mpsc::unbounded_channel().1);
+    let mut upstream = track.take_upstream();
     let script = async {
         let mut stream = upstream.recv().await.unwrap();
         let mut buf = vec![0; 40_000];
@@ -128,7 +71,7 @@ async fn an_upstream_that_takes_nothing_is_given_up_after_the_write_timeout() {
 async fn single_bytes_of_a_head_do_not_extend_the_deadline() {
     let mut track = track(1);
     let outbound = outbound(b"").await;
-    let mut upstream = std::mem::replace(&mut track.upstream, tokio::sync::mpsc::unbounded_channel().1);
+    let mut upstream = track.take_upstream();
     let start = Instant::now();
     let script = async {
         let mut stream = upstream.recv().await.unwrap();
@@ -149,7 +92,7 @@ async fn single_bytes_of_a_head_do_not_extend_the_deadline() {
 async fn a_pooled_connection_that_was_closed_meanwhile_costs_no_attempt() {
     let mut track = track(1);
     let outbound = outbound(b"hello").await;
-    let mut upstream = std::mem::replace(&mut track.upstream, tokio::sync::mpsc::unbounded_channel().1);
+    let mut upstream = track.take_upstream();
     let script = async {
         let mut first = upstream.recv().await.unwrap();
         read_request(&mut first, 5).await;
@@ -199,7 +142,7 @@ async fn who_finds_no_room_waits_for_the_pool_timeout_and_no_longer() {
 async fn a_head_during_the_upload_commits_and_nothing_more_is_sent() {
     let mut track = track(2);
     let outbound = outbound(&BODY).await;
-    let mut upstream = std::mem::replace(&mut track.upstream, tokio::sync::mpsc::unbounded_channel().1);
+    let mut upstream = track.take_upstream();
     let script = async {
         let mut stream = upstream.recv().await.unwrap();
         read_request(&mut stream, 1).await;

@@ -35,6 +35,9 @@ enum Outcome {
     Failure(&'static str),
 }
 
+/// An attempt that was dropped while it was in flight: because of another's head, or because its client left.
+const CANCELLED: Outcome = Outcome::Failure("cancelled");
+
 impl Timeline {
     /// An attempt starts now. A free replacement has the number of what it replaces.
     pub fn started(&mut self, no: AttemptNo) {
@@ -51,6 +54,13 @@ impl Timeline {
     pub fn failed(&mut self, no: AttemptNo, failure: &Failure) {
         self.failure = Some(failure.to_string());
         self.ended(no, Outcome::Failure(failure.label()));
+    }
+
+    /// The race is over: what is still in flight is cancelled now.
+    pub fn decided(&mut self) {
+        for (no, since) in std::mem::take(&mut self.open) {
+            self.entries.push(Entry { no, outcome: CANCELLED, took: since.elapsed() });
+        }
     }
 
     fn ended(&mut self, no: AttemptNo, outcome: Outcome) {
@@ -73,11 +83,7 @@ impl Timeline {
 
 impl fmt::Display for Timeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let open = self.open.iter().map(|(no, since)| Entry {
-            no: *no,
-            outcome: Outcome::Failure("cancelled"),
-            took: since.elapsed(),
-        });
+        let open = self.open.iter().map(|(no, since)| Entry { no: *no, outcome: CANCELLED, took: since.elapsed() });
         let mut comma = "";
         for entry in self.entries.iter().map(Ok).chain(open.map(Err)) {
             let entry = match &entry {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::RouteSettings;
-use crate::race::RetryBudget;
+use crate::race::{HedgeBudget, RetryBudget};
 use crate::upstream::Pool;
 
 /// A route that can be used: its settings, and what it shares with other exchanges.
@@ -15,4 +15,6 @@ pub struct Route {
     pub pool: Arc<Pool>,
     /// How many further attempts its upstream may see at once.
     pub budget: Arc<RetryBudget>,
+    /// How many hedges its exchanges may start.
+    pub hedge_budget: Arc<HedgeBudget>,
 }

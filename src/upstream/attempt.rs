@@ -2,22 +2,20 @@
 
 use std::error::Error;
 use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header, response};
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use tokio::time::Instant;
 
 use super::Timeouts;
 use super::failure::{Breach, Failure};
-use super::pool::{Lease, Pool};
+use super::pool::{Need, Pool};
+use super::response::{Head, ResponseBody};
 use super::sending::SendBody;
+use super::upgrade::{Switched, is_websocket};
 use super::wire::Gauge;
 use crate::body::Payload;
+use crate::headers::framing;
 
 /// A request as the upstream is to see it. Every attempt sends the same one.
 #[derive(Clone, Debug)]
@@ -34,15 +32,6 @@ pub struct Outbound {
     pub body: Payload,
     /// The request asks for another protocol: it needs an HTTP/1.1 connection of its own, and a `101` is an answer.
     pub is_upgrade: bool,
-}
-
-/// A complete response head and the body behind it.
-#[derive(Debug)]
-pub struct Head {
-    /// Status and fields.
-    pub parts: response::Parts,
-    /// What follows.
-    pub body: ResponseBody,
 }
 
 /// How far an attempt has come, for the one who holds the clocks.
@@ -82,7 +71,8 @@ impl Progress {
 /// Obtains a response head, or says why there is none.
 ///
 /// Limits the wait for a connection and the connect by `timeouts`; the clocks for writing and for the head are the caller's, with
-/// the help of `progress`. Dropping the future ends the attempt at once: its connection is closed.
+/// the help of `progress`. While a passing body waits for its client, no time of the upstream's runs. Dropping the future
+/// ends the attempt at once: its connection is closed.
 pub async fn attempt(
     pool: &Arc<Pool>,
     outbound: &Outbound,
@@ -90,35 +80,54 @@ pub async fn attempt(
     timeouts: Timeouts,
     progress: &Progress,
 ) -> Result<Head, Failure> {
-    let mut lease = pool.checkout(fresh, timeouts).await?;
+    let need = match (outbound.is_upgrade, fresh) {
+        (true, _) => Need::Upgrade,
+        (false, true) => Need::Fresh,
+        (false, false) => Need::Any,
+    };
+    let mut lease = pool.checkout(need, timeouts).await?;
     let gauge = Arc::clone(&lease.connection.gauge);
     gauge.begin(outbound.quotes_in_request());
     // Set once: an attempt has one connection.
     let _ = progress.0.set(Arc::clone(&gauge));
     let request = outbound.request(&gauge);
-    let response = match lease.connection.sender.try_send_request(request).await {
+    let mut response = match lease.connection.sender.try_send_request(request).await {
         Ok(response) => response,
         Err(mut error) => {
             let never_sent = error.take_message().is_some();
-            return Err(broken(never_sent, error.into_error(), &gauge));
+            return Err(match outbound.body.fault() {
+                Some(fault) if !never_sent => Failure::Client(fault),
+                _ => broken(never_sent, error.into_error(), &gauge),
+            });
         }
     };
-    if let Some(reason) = cannot_be_passed_on(&response) {
+    if let Some(reason) = cannot_be_passed_on(&response, outbound.is_upgrade) {
         return Err(Failure::Broken(Breach::Malformed, gauge.trace(), reason.into()));
+    }
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let ended = || Failure::Broken(Breach::Closed, gauge.trace(), "the connection ended with its 101".into());
+        let switched = Switched::take(&mut response).await.ok_or_else(ended)?;
+        let (parts, incoming) = response.into_parts();
+        return Ok(Head { parts, body: ResponseBody::new(incoming, None), switched: Some(switched) });
     }
     let has_two_lengths = response.headers().contains_key(header::TRANSFER_ENCODING)
         && response.headers().contains_key(header::CONTENT_LENGTH);
     if gauge.written_at().is_none() || has_two_lengths {
         gauge.retire();
     }
-    Ok(Head::new(response, lease))
+    let (parts, incoming) = response.into_parts();
+    Ok(Head { parts, body: ResponseBody::new(incoming, Some(lease)), switched: None })
 }
 
 /// Why a head that hyper takes is none for us.
-fn cannot_be_passed_on<B>(response: &Response<B>) -> Option<&'static str> {
+fn cannot_be_passed_on<B>(response: &Response<B>, is_upgrade: bool) -> Option<&'static str> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        // Nobody asked for another protocol (RFC 9110 §15.2.2).
-        return Some("an unasked 101");
+        // RFC 9110 §15.2.2: to one of the protocols that were asked for, and only if one was.
+        return match (is_upgrade, is_websocket(response.headers())) {
+            (true, true) => None,
+            (true, false) => Some("a 101 to another protocol than websocket"),
+            (false, _) => Some("an unasked 101"),
+        };
     }
     // Any other coding would reach the client without its name, and so as something else.
     let mut codings = response.headers().get_all(header::TRANSFER_ENCODING).iter();
@@ -159,78 +168,15 @@ impl Outbound {
     }
 
     fn request(&self, gauge: &Arc<Gauge>) -> Request<SendBody> {
-        let mut request = Request::new(SendBody::new(&self.body, gauge));
+        let mut headers = self.headers.clone();
+        if self.body.needs_chunks() {
+            framing::chunk(&mut headers);
+        }
+        let length = framing::length(&headers);
+        let mut request = Request::new(SendBody::new(&self.body, length, gauge));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.target.clone();
-        request.headers_mut().clone_from(&self.headers);
+        *request.headers_mut() = headers;
         request
-    }
-}
-
-impl Head {
-    fn new(response: Response<Incoming>, lease: Lease) -> Self {
-        let (parts, incoming) = response.into_parts();
-        Self { parts, body: ResponseBody { incoming, lease: Some(lease) } }
-    }
-}
-
-/// A response body. With its last byte its connection goes back to the pool, if the exchange was orderly; dropped
-/// earlier, it closes the connection at once.
-#[derive(Debug)]
-pub struct ResponseBody {
-    incoming: Incoming,
-    lease: Option<Lease>,
-}
-
-impl ResponseBody {
-    fn release(&mut self) {
-        if let Some(lease) = self.lease.take()
-            && lease.connection.gauge.is_reusable()
-        {
-            lease.park();
-        }
-    }
-}
-
-impl Body for ResponseBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let this = self.get_mut();
-        let frame = Pin::new(&mut this.incoming).poll_frame(cx);
-        match &frame {
-            Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => {
-                // They end here, and with them the body.
-                this.release();
-                return Poll::Ready(None);
-            }
-            Poll::Ready(None) => this.release(),
-            Poll::Ready(Some(Err(_))) => this.lease = None,
-            Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
-    }
-}
-
-impl Drop for ResponseBody {
-    fn drop(&mut self) {
-        if self.incoming.is_end_stream() {
-            self.release();
-        }
-    }
-}
-
-impl std::fmt::Debug for Lease {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lease").field("gauge", &self.connection.gauge).finish_non_exhaustive()
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::connect::Stream;
 use super::failure::{ConnectStage, Failure};
+use super::pool::Slot;
 use super::sending::SendBody;
 use super::wire::{Gauge, Wire};
 use crate::shutdown::Tasks;
@@ -31,14 +32,18 @@ pub(super) struct Connection {
 impl Connection {
     /// Puts hyper's client on a stream and runs it in the background.
     ///
-    /// `guard` lives as long as the socket. This is the one place where hyper's defaults for upstreams are decided: limits
-    /// of the head are ours, so is the room it may buffer in, and nothing is retried.
-    pub(super) async fn open<G>(stream: Stream, guard: G, tasks: &Tasks, age: Duration) -> Result<Self, Failure>
-    where
-        G: Send + Unpin + 'static,
-    {
+    /// The slot lives as long as the socket. This is the one place where hyper's defaults for upstreams are decided: limits
+    /// of the head are ours, so is the room it may buffer in, and nothing is retried. `may_switch` allows another protocol
+    /// to take the connection over.
+    pub(super) async fn open(
+        stream: Stream,
+        slot: Slot,
+        tasks: &Tasks,
+        age: Duration,
+        may_switch: bool,
+    ) -> Result<Self, Failure> {
         let gauge = Gauge::new();
-        let wire = TokioIo::new(Wire::new(stream, Arc::clone(&gauge), guard));
+        let wire = TokioIo::new(Wire::new(stream, Arc::clone(&gauge), slot));
         let (sender, connection) = Builder::new()
             .max_headers(MAX_HEAD_FIELDS)
             .max_header_size(MAX_HEAD_BYTES)
@@ -46,10 +51,12 @@ impl Connection {
             .handshake::<_, SendBody>(wire)
             .await
             .map_err(|error| Failure::Connect(ConnectStage::Tcp, error.into()))?;
-        let driver = tasks.spawn(async move {
-            // Every request on it hears of its own end; there is nobody else to tell.
-            let _ = connection.await;
-        });
+        // Every request on it hears of its own end; there is nobody else to tell.
+        let driver = if may_switch {
+            tasks.spawn(async move { drop(connection.with_upgrades().await) })
+        } else {
+            tasks.spawn(async move { drop(connection.await) })
+        };
         Ok(Self { sender, gauge, expires: Instant::now() + age, driver })
     }
 

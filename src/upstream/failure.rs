@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use crate::body::ClientFault;
+
 /// A failure of one attempt: whose fault it was, and whether the upstream may have seen something of the request.
 ///
 /// Everything before a *complete* response head is a failure; nothing after it is.
@@ -19,6 +21,8 @@ pub enum Failure {
     WriteTimeout(Duration),
     /// The request was written, and no complete head came before the header deadline.
     HeaderTimeout(Duration),
+    /// The request body was sent as it came, and the client did not send all of it.
+    Client(ClientFault),
     /// The connection ended, or what came on it was no response head.
     Broken(Breach, Trace, Box<dyn Error + Send + Sync>),
 }
@@ -61,7 +65,7 @@ impl Failure {
     pub fn may_have_reached(&self) -> bool {
         match self {
             Self::PoolTimeout(_) | Self::ConnectTimeout(_) | Self::Connect(..) => false,
-            Self::WriteTimeout(_) | Self::HeaderTimeout(_) => true,
+            Self::WriteTimeout(_) | Self::HeaderTimeout(_) | Self::Client(_) => true,
             Self::Broken(_, trace, _) => trace.written > 0,
         }
     }
@@ -70,7 +74,7 @@ impl Failure {
     pub fn had_connection(&self) -> bool {
         match self {
             Self::PoolTimeout(_) | Self::ConnectTimeout(_) | Self::Connect(..) => false,
-            Self::WriteTimeout(_) | Self::HeaderTimeout(_) | Self::Broken(..) => true,
+            Self::WriteTimeout(_) | Self::HeaderTimeout(_) | Self::Client(_) | Self::Broken(..) => true,
         }
     }
 
@@ -84,7 +88,8 @@ impl Failure {
             | Self::ConnectTimeout(_)
             | Self::Connect(..)
             | Self::WriteTimeout(_)
-            | Self::HeaderTimeout(_) => false,
+            | Self::HeaderTimeout(_)
+            | Self::Client(_) => false,
         }
     }
 
@@ -98,6 +103,7 @@ impl Failure {
             Self::Connect(ConnectStage::Tls, _) => "tls",
             Self::WriteTimeout(_) => "write_timeout",
             Self::HeaderTimeout(_) => "timeout",
+            Self::Client(_) => "client",
             Self::Broken(Breach::Closed, ..) => "closed",
             Self::Broken(Breach::Reset, ..) => "reset",
             Self::Broken(Breach::Malformed, ..) => "malformed",
@@ -110,6 +116,7 @@ impl fmt::Display for Failure {
         f.write_str(self.label())?;
         let mut cause: Option<&(dyn Error + 'static)> = match self {
             Self::Connect(_, source) | Self::Broken(_, _, source) => Some(source.as_ref()),
+            Self::Client(fault) => Some(fault),
             Self::PoolTimeout(_) | Self::ConnectTimeout(_) | Self::WriteTimeout(_) | Self::HeaderTimeout(_) => None,
         };
         while let Some(error) = cause {

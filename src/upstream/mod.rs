@@ -2,6 +2,8 @@
 
 mod address;
 mod attempt;
+#[cfg(test)]
+mod attempt_tests;
 mod connect;
 mod connection;
 mod failure;
@@ -10,14 +12,18 @@ mod pool;
 mod pool_tests;
 mod proxy;
 mod resolve;
+mod response;
 mod sending;
 mod settings;
+mod upgrade;
 mod wire;
 
 pub use address::{BaseUrl, BaseUrlError, Origin, has_dot_segment};
-pub use attempt::{Head, Outbound, Phase, Progress, ResponseBody, attempt};
+pub use attempt::{Outbound, Phase, Progress, attempt};
 pub use failure::{Breach, ConnectStage, Failure, Trace};
 pub use pool::Pool;
 pub use proxy::{Credentials, OutboundProxy, ProxyKind};
 pub use resolve::Resolver;
+pub use response::{Head, ResponseBody};
 pub use settings::{Http2, Timeouts, TransportSettings};
+pub use upgrade::Switched;

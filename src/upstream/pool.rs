@@ -51,10 +51,20 @@ struct Idle {
     read: u64,
 }
 
+/// What will do for an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Any connection.
+    Any,
+    /// One that served nobody before.
+    Fresh,
+    /// One of its own that may leave HTTP/1.1: never from the pool, and never back to it.
+    Upgrade,
+}
+
 struct Waiter {
     id: u64,
-    /// Only a connection that served nobody before will do.
-    fresh: bool,
+    need: Need,
     /// A connect was started for it.
     connecting: bool,
     connect_timeout: Duration,
@@ -73,13 +83,16 @@ impl Drop for Slot {
 /// A connection for one exchange. Dropped without [`park`](Self::park), it is closed at once.
 pub(super) struct Lease {
     pub(super) connection: Connection,
+    may_return: bool,
     pool: Arc<Pool>,
 }
 
 impl Lease {
     /// The exchange is over and was orderly: the connection may serve another one.
     pub(super) fn park(self) {
-        self.pool.park(self.connection);
+        if self.may_return {
+            self.pool.park(self.connection);
+        }
     }
 }
 
@@ -116,17 +129,17 @@ impl Pool {
         self.state().open
     }
 
-    /// A connection for one exchange: an idle one, unless it has to be `fresh`, or a new one.
+    /// A connection for one exchange: an idle one, if that will do, or a new one.
     ///
     /// Waits up to `timeouts.pool` for room and `timeouts.connect` for a connect. Cancel-safe: a connect
     /// that was started for a caller who left goes on, and serves the next one.
-    pub(super) async fn checkout(self: &Arc<Self>, fresh: bool, timeouts: Timeouts) -> Result<Lease, Failure> {
-        let idle = if fresh { None } else { self.take_idle() };
+    pub(super) async fn checkout(self: &Arc<Self>, need: Need, timeouts: Timeouts) -> Result<Lease, Failure> {
+        let idle = if need == Need::Any { self.take_idle() } else { None };
         let connection = match idle {
             Some(connection) => connection,
-            None => self.wait(fresh, timeouts).await?,
+            None => self.wait(need, timeouts).await?,
         };
-        Ok(Lease { connection, pool: Arc::clone(self) })
+        Ok(Lease { connection, may_return: need != Need::Upgrade, pool: Arc::clone(self) })
     }
 
     fn take_idle(&self) -> Option<Connection> {
@@ -157,8 +170,8 @@ impl Pool {
             || connection.gauge.total_read() != idle.read
     }
 
-    async fn wait(self: &Arc<Self>, fresh: bool, timeouts: Timeouts) -> Result<Connection, Failure> {
-        let (mut waiting, mut answer) = self.enqueue(fresh, timeouts.connect);
+    async fn wait(self: &Arc<Self>, need: Need, timeouts: Timeouts) -> Result<Connection, Failure> {
+        let (mut waiting, mut answer) = self.enqueue(need, timeouts.connect);
         let patience = tokio::time::sleep(timeouts.pool);
         let result = tokio::select! {
             biased;
@@ -187,7 +200,7 @@ impl Pool {
 
     fn enqueue(
         self: &Arc<Self>,
-        fresh: bool,
+        need: Need,
         connect_timeout: Duration,
     ) -> (Waiting, oneshot::Receiver<Result<Connection, Failure>>) {
         let (answer, receiver) = oneshot::channel();
@@ -195,12 +208,12 @@ impl Pool {
         let id = state.next_waiter;
         state.next_waiter += 1;
         let connecting = state.open < self.settings.max_connections;
-        state.waiters.push_back(Waiter { id, fresh, connecting, connect_timeout, answer });
+        state.waiters.push_back(Waiter { id, need, connecting, connect_timeout, answer });
         if connecting {
             state.open += 1;
-            self.connect_for(id, connect_timeout);
-        } else if fresh {
-            // No room for a fresh connection, but some are idle: the oldest of them makes room.
+            self.connect_for(id, need, connect_timeout);
+        } else if need != Need::Any {
+            // No room for a new connection, but some are idle: the oldest of them makes room.
             drop(state.idle.pop_front());
         } else if let Some(idle) = state.idle.pop_back() {
             // Idle, and still not taken a moment ago: hyper has not seen the end of its last exchange.
@@ -215,21 +228,23 @@ impl Pool {
     }
 
     /// Opens a connection in a task of its own. The caller has counted it as open.
-    fn connect_for(self: &Arc<Self>, id: u64, timeout: Duration) {
+    fn connect_for(self: &Arc<Self>, id: u64, need: Need, timeout: Duration) {
         let pool = Arc::clone(self);
         self.tasks.spawn(async move {
             let slot = Slot(Arc::clone(&pool));
             let connection = match pool.connector.connect(timeout).await {
-                Ok(stream) => Connection::open(stream, slot, &pool.tasks, jittered(MAX_AGE)).await,
+                Ok(stream) => {
+                    Connection::open(stream, slot, &pool.tasks, jittered(MAX_AGE), need == Need::Upgrade).await
+                }
                 Err(failure) => Err(failure),
             };
-            pool.deliver(id, connection);
+            pool.deliver(id, need, connection);
         });
     }
 
     /// Hands a new connection to the waiter it was opened for, or to the next one, or keeps it. An error concerns only
     /// the waiter it was opened for.
-    fn deliver(&self, id: u64, result: Result<Connection, Failure>) {
+    fn deliver(&self, id: u64, need: Need, result: Result<Connection, Failure>) {
         let mut state = self.state();
         let own = state.waiters.iter().position(|waiter| waiter.id == id);
         let own = own.and_then(|index| state.waiters.remove(index));
@@ -244,7 +259,11 @@ impl Pool {
                 return;
             }
         };
-        while let Some(waiter) = state.waiters.pop_front() {
+        if need == Need::Upgrade {
+            return;
+        }
+        while let Some(index) = state.waiters.iter().position(|waiter| waiter.need != Need::Upgrade) {
+            let Some(waiter) = state.waiters.remove(index) else { break };
             match waiter.answer.send(Ok(connection)) {
                 Ok(()) | Err(Err(_)) => return,
                 Err(Ok(back)) => connection = back,
@@ -282,8 +301,8 @@ impl Pool {
     fn hand_over(&self, mut connection: Connection) {
         connection.gauge.kept();
         let mut state = self.state();
-        while let Some(index) = state.waiters.iter().position(|waiter| !waiter.fresh || !waiter.connecting) {
-            if state.waiters[index].fresh {
+        while let Some(index) = state.waiters.iter().position(|waiter| waiter.need == Need::Any || !waiter.connecting) {
+            if state.waiters[index].need != Need::Any {
                 return;
             }
             let Some(waiter) = state.waiters.remove(index) else { break };
@@ -303,9 +322,9 @@ impl Pool {
             && let Some(waiter) = state.waiters.iter_mut().find(|waiter| !waiter.connecting)
         {
             waiter.connecting = true;
-            let (id, timeout) = (waiter.id, waiter.connect_timeout);
+            let (id, need, timeout) = (waiter.id, waiter.need, waiter.connect_timeout);
             state.open += 1;
-            self.connect_for(id, timeout);
+            self.connect_for(id, need, timeout);
         }
     }
 

@@ -9,10 +9,14 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::wire::Gauge;
 use crate::body::{ClientFault, Passing, Payload, Replay};
+use crate::headers::trailers;
 
 /// A request body on its way, which tells when it has ended and stops when nobody wants it any more.
 pub(super) struct SendBody {
     source: Source,
+    /// Bytes still to come, where the head announces a length. hyper asks for no more once it has them, and the source may
+    /// not know yet that it has ended.
+    left: Option<u64>,
     gauge: Arc<Gauge>,
 }
 
@@ -22,12 +26,26 @@ enum Source {
 }
 
 impl SendBody {
-    pub(super) fn new(payload: &Payload, gauge: &Arc<Gauge>) -> Self {
+    /// The body of a request whose head announces so many bytes.
+    pub(super) fn new(payload: &Payload, length: Option<u64>, gauge: &Arc<Gauge>) -> Self {
         let source = match payload {
             Payload::Kept(snapshot) => Source::Kept(snapshot.replay()),
             Payload::Passing(passing) => Source::Passing(passing.clone()),
         };
-        Self { source, gauge: Arc::clone(gauge) }
+        Self { source, left: length, gauge: Arc::clone(gauge) }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.source.has_ended() || self.left == Some(0)
+    }
+
+    fn follow(&mut self, frame: &Frame<Bytes>) {
+        if let (Some(left), Some(data)) = (&mut self.left, frame.data_ref()) {
+            *left = left.saturating_sub(data.len() as u64);
+        }
+        if frame.is_trailers() || self.has_ended() {
+            self.gauge.body_ended();
+        }
     }
 }
 
@@ -37,6 +55,17 @@ impl Source {
             Self::Kept(replay) => replay.is_end_stream(),
             Self::Passing(passing) => passing.has_ended(),
         }
+    }
+}
+
+/// Trailers without what may not stand there; data as it is.
+pub(super) fn without_forbidden_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            trailers::strip(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(data) => data,
     }
 }
 
@@ -53,14 +82,21 @@ impl Body for SendBody {
             Source::Kept(replay) => Pin::new(replay).poll_frame(cx).map_err(|never| match never {}),
             Source::Passing(passing) => passing.poll_frame(cx),
         };
-        if self.source.has_ended() {
-            self.gauge.body_ended();
+        let Poll::Ready(frame) = frame else {
+            self.gauge.body_waits();
+            return Poll::Pending;
+        };
+        self.gauge.body_goes_on();
+        match &frame {
+            Some(Ok(frame)) => self.follow(frame),
+            Some(Err(_)) => {}
+            None => self.gauge.body_ended(),
         }
-        frame
+        Poll::Ready(frame.map(|result| result.map(without_forbidden_trailers)))
     }
 
     fn is_end_stream(&self) -> bool {
-        let ended = self.source.has_ended();
+        let ended = self.has_ended();
         if ended {
             self.gauge.body_ended();
         }

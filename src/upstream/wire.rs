@@ -31,6 +31,8 @@ pub(crate) struct Gauge {
     written_before: AtomicU64,
     /// The last time that a byte was taken by the socket.
     progress: AtomicU64,
+    /// hyper asked for more of the body, and the client has not sent it yet: the time that takes is not the upstream's.
+    body_waits: AtomicBool,
     /// The body's last frame is in hyper's hands.
     body_ended: AtomicBool,
     /// When the request's last byte was taken by the socket; zero = not yet.
@@ -54,6 +56,7 @@ impl Gauge {
             read_before: AtomicU64::new(0),
             written_before: AtomicU64::new(0),
             progress: AtomicU64::new(0),
+            body_waits: AtomicBool::new(false),
             body_ended: AtomicBool::new(false),
             flushed: AtomicU64::new(0),
             retired: AtomicBool::new(false),
@@ -69,6 +72,7 @@ impl Gauge {
         self.read_before.store(self.read.load(Relaxed), Relaxed);
         self.written_before.store(self.written.load(Relaxed), Relaxed);
         self.progress.store(self.now(), Relaxed);
+        self.body_waits.store(false, Relaxed);
         self.body_ended.store(false, Relaxed);
         self.has_quotes.store(!quotes.is_empty(), Relaxed);
         if !quotes.is_empty() {
@@ -104,6 +108,18 @@ impl Gauge {
         self.was_kept.store(true, Relaxed);
     }
 
+    /// The body has nothing to send until its client does.
+    pub(crate) fn body_waits(&self) {
+        self.body_waits.store(true, Relaxed);
+    }
+
+    /// The body has something to send again: from now on the socket may make progress.
+    pub(crate) fn body_goes_on(&self) {
+        if self.body_waits.swap(false, Relaxed) {
+            self.progress.store(self.now(), Relaxed);
+        }
+    }
+
     /// hyper has taken the last frame of the body.
     pub(crate) fn body_ended(&self) {
         self.body_ended.store(true, Relaxed);
@@ -126,9 +142,9 @@ impl Gauge {
         }
     }
 
-    /// The last time that the socket took a byte of the request, or was given it.
+    /// The last time that the socket took a byte of the request, or was given it; now, while there is none to be given.
     pub(crate) fn progress_at(&self) -> Instant {
-        self.at(self.progress.load(Relaxed))
+        if self.body_waits.load(Relaxed) { Instant::now() } else { self.at(self.progress.load(Relaxed)) }
     }
 
     /// Whether another request may follow: this one was written whole, and every write was taken.
@@ -177,12 +193,17 @@ impl Gauge {
 pub(crate) struct Wire<S, G> {
     stream: S,
     gauge: Arc<Gauge>,
-    _guard: G,
+    guard: G,
 }
 
 impl<S, G> Wire<S, G> {
     pub(crate) fn new(stream: S, gauge: Arc<Gauge>, guard: G) -> Self {
-        Self { stream, gauge, _guard: guard }
+        Self { stream, gauge, guard }
+    }
+
+    /// The stream itself, for another protocol than HTTP, and what lives as long as the socket.
+    pub(crate) fn into_inner(self) -> (S, G) {
+        (self.stream, self.guard)
     }
 
     /// A failed write is not the end: the upstream may have answered before it closed, and the answer lies in the socket.

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use http::uri::Authority;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::{Parsed, list};
 
@@ -89,21 +90,25 @@ fn origin(entry: &str) -> Parsed<String> {
     Ok(format!("{scheme}://{authority}"))
 }
 
-/// A path as clients send it, or `off`.
-pub(in crate::config) fn path_or_off(text: &str) -> Parsed<Option<String>> {
-    if text.eq_ignore_ascii_case("off") {
-        return Ok(None);
+/// Addresses, and networks in CIDR form.
+pub(in crate::config) fn networks(text: &str) -> Parsed<Vec<IpNet>> {
+    list(text).into_iter().map(network).collect()
+}
+
+fn network(entry: &str) -> Parsed<IpNet> {
+    let network = match entry.parse::<IpAddr>() {
+        Ok(address) => IpNet::from(address),
+        Err(_) => entry.parse().map_err(|_| "must be a list of addresses and networks such as 10.0.0.0/8")?,
+    };
+    // IPv4 in IPv6's clothes is what it is: peers are compared so.
+    if let IpNet::V6(v6) = network
+        && let (Some(v4), 96..) = (v6.addr().to_ipv4_mapped(), v6.prefix_len())
+    {
+        let narrowed =
+            Ipv4Net::new(v4, v6.prefix_len() - 96).map_err(|_| "must be a list of addresses and networks")?;
+        return Ok(IpNet::V4(narrowed.trunc()));
     }
-    if !text.starts_with('/') {
-        return Err("must be a path that begins with /, or off".into());
-    }
-    if text.contains(['?', '#']) {
-        return Err("must be a path without query and fragment".into());
-    }
-    if !text.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err("must be a path as it is sent, with anything but visible ASCII percent-encoded".into());
-    }
-    Ok(Some(text.to_owned()))
+    Ok(network.trunc())
 }
 
 #[cfg(test)]
@@ -177,11 +182,23 @@ mod tests {
     }
 
     #[test]
-    fn the_health_path_is_a_path_or_off() {
-        assert_eq!(path_or_off("/healthz"), Ok(Some("/healthz".into())));
-        assert_eq!(path_or_off("OFF"), Ok(None));
-        for text in ["", "healthz", "/a?b", "/a#b", "/a b", "/é", "/\n", "none"] {
-            assert!(path_or_off(text).is_err(), "{text:?}");
+    fn a_network_is_an_address_or_has_a_length_and_its_host_bits_do_not_count() {
+        let shown = |text: &str| networks(text).map(|nets| nets.iter().map(ToString::to_string).collect::<Vec<_>>());
+        for (text, network) in [
+            ("10.1.2.3", "10.1.2.3/32"),
+            ("10.1.2.3/8", "10.0.0.0/8"),
+            ("::1", "::1/128"),
+            ("fd00::1/8", "fd00::/8"),
+            ("::ffff:10.1.2.3", "10.1.2.3/32"),
+            ("::ffff:10.1.2.3/104", "10.0.0.0/8"),
+            ("0.0.0.0/0", "0.0.0.0/0"),
+            ("::/0", "::/0"),
+        ] {
+            assert_eq!(shown(text), Ok(vec![network.to_owned()]), "{text}");
+        }
+        assert_eq!(shown("10.0.0.1, ::1,").map(|all| all.len()), Ok(2));
+        for text in ["x", "10.0.0.1/33", "10.0.0", "10.0.0.1:80", "[::1]", "10.0.0.0/", "*", "10.0.0.1 10.0.0.2"] {
+            assert!(networks(text).is_err(), "{text}");
         }
     }
 }

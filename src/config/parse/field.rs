@@ -78,6 +78,13 @@ pub(in crate::config) fn status_or_off(text: &str) -> Parsed<Option<StatusCode>>
     status.map(Some).ok_or_else(|| "must be a status from 400 to 599, or off".into())
 }
 
+/// Error statuses.
+pub(in crate::config) fn statuses(text: &str) -> Parsed<Vec<StatusCode>> {
+    let status = |entry: &str| super::count(entry, 400..=599_u16).ok().and_then(|n| StatusCode::from_u16(n).ok());
+    let statuses: Option<Vec<_>> = super::list(text).into_iter().map(status).collect();
+    statuses.ok_or_else(|| "must be a list of statuses from 400 to 599".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +131,16 @@ mod tests {
         assert_eq!(status_or_off("Off"), Ok(None));
         for text in ["", "399", "600", "200", "4e2", "+400", "bad"] {
             assert!(status_or_off(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_retried_by_status_are_errors() {
+        let numbers = |text: &str| statuses(text).map(|all| all.iter().map(StatusCode::as_u16).collect::<Vec<_>>());
+        assert_eq!(numbers("502, 503,529,"), Ok(vec![502, 503, 529]));
+        assert_eq!(numbers(""), Ok(vec![]));
+        for text in ["200", "399", "600", "5xx", "500-599", "502 503"] {
+            assert_eq!(numbers(text), Err("must be a list of statuses from 400 to 599".into()), "{text}");
         }
     }
 }

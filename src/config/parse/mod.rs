@@ -3,11 +3,13 @@
 mod address;
 mod field;
 mod log;
+mod path;
 mod quantity;
 
-pub(super) use address::{bind_host, hosts, origins, path_or_off};
-pub(super) use field::{header_name, header_value, source, status_or_off};
+pub(super) use address::{bind_host, hosts, networks, origins};
+pub(super) use field::{header_name, header_value, source, status_or_off, statuses};
 pub(super) use log::filter;
+pub(super) use path::{path_or_off, patterns, prefix};
 pub(super) use quantity::{count, duration, duration_or_zero, port, port_or_off, size};
 
 /// What a parser makes of a text.
@@ -31,16 +33,33 @@ pub(super) fn choice<T: Copy>(text: &str, words: &[(&str, T)]) -> Parsed<T> {
     })
 }
 
-/// The entries of a comma-separated list, trimmed; empty ones are dropped. Commas inside `{}`, `[]`, `()` do not split.
+/// The same, where some words have a meaning only in later versions.
+pub(super) fn choice_for_now<T: Copy>(text: &str, words: &[(&str, T)], later: &[&str]) -> Parsed<T> {
+    choice(text, words).map_err(|reason| {
+        let is_of_later = later.iter().any(|word| word.eq_ignore_ascii_case(text));
+        if is_of_later { format!("is not available in this version: {reason}") } else { reason }
+    })
+}
+
+/// The entries of a comma-separated list, trimmed; empty ones are dropped. Commas inside `{}`, `[]`, `()` do not split,
+/// nor does one behind a backslash. Brackets behind a backslash, and others inside `[]`, are no brackets: an entry may be
+/// a regular expression.
 pub(super) fn list(text: &str) -> Vec<&str> {
-    let mut depth = 0_u32;
+    let (mut depth, mut class, mut escaped) = (0_u32, 0_u32, false);
     text.split(|c| {
+        if escaped {
+            escaped = false;
+            return false;
+        }
         match c {
-            '{' | '[' | '(' => depth += 1,
-            '}' | ']' | ')' => depth = depth.saturating_sub(1),
+            '\\' => escaped = true,
+            '[' => class += 1,
+            ']' => class = class.saturating_sub(1),
+            '{' | '(' if class == 0 => depth += 1,
+            '}' | ')' if class == 0 => depth = depth.saturating_sub(1),
             _ => {}
         }
-        c == ',' && depth == 0
+        c == ',' && depth == 0 && class == 0
     })
     .map(str::trim)
     .filter(|entry| !entry.is_empty())
@@ -72,6 +91,15 @@ mod tests {
     }
 
     #[test]
+    fn what_can_be_chosen_later_is_refused_as_such() {
+        let words = [("race", 1), ("stream", 2)];
+        assert_eq!(choice_for_now("Race", &words, &["queue"]), Ok(1));
+        assert_eq!(choice_for_now("x", &words, &["queue"]), Err("must be race or stream".into()));
+        let later = choice_for_now("Queue", &words, &["queue"]);
+        assert_eq!(later, Err("is not available in this version: must be race or stream".into()));
+    }
+
+    #[test]
     fn commas_inside_brackets_do_not_split_a_list() {
         for (text, entries) in [
             ("", vec![]),
@@ -80,6 +108,8 @@ mod tests {
             ("^/a{1,2},[x,y](z,(1,2)),b", vec!["^/a{1,2}", "[x,y](z,(1,2))", "b"]),
             ("a),b", vec!["a)", "b"]),
             ("(a,b", vec!["(a,b"]),
+            (r"^/a\(,^/b\,c,d", vec![r"^/a\(", r"^/b\,c", "d"]),
+            ("[(],[^)],x", vec!["[(]", "[^)]", "x"]),
         ] {
             assert_eq!(list(text), entries, "{text}");
         }

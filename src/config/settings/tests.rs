@@ -1,22 +1,27 @@
 //! What settings an environment makes, and what is said about one that makes none.
 
 use std::io;
+use std::path::Path;
 
 use http::StatusCode;
 
-use super::super::{VARIABLES, render_problems, report};
+use super::super::{Sight, VARIABLES, render_problems, report};
 use super::*;
+use crate::dialect;
 use crate::headers::WebPageRule;
+use crate::race::{Backoff, BudgetSettings, Policy, Retry};
+use crate::routes::{Chunked, Lane, Oversize, Prefix};
+use crate::upstream::{Http2, Timeouts};
 
-pub(super) const URL: (&str, &str) = ("UPSTREAM_BASE_URL", "https://api.example");
-const KEY: (&str, &str) = ("UPSTREAM_API_KEY", "sk-hidden");
+pub(in crate::config) const URL: (&str, &str) = ("UPSTREAM_BASE_URL", "https://api.example");
+pub(super) const KEY: (&str, &str) = ("UPSTREAM_API_KEY", "sk-hidden");
 
 /// Settings on a machine without files.
 pub(in crate::config) fn settings(vars: &[(&str, &str)]) -> Result<Settings, Vec<Problem>> {
     with_files(vars, &[])
 }
 
-pub(super) fn with_files(vars: &[(&str, &str)], files: &[(&str, &[u8])]) -> Result<Settings, Vec<Problem>> {
+pub(in crate::config) fn with_files(vars: &[(&str, &str)], files: &[(&str, &[u8])]) -> Result<Settings, Vec<Problem>> {
     let read = |path: &Path| {
         let found = files.iter().find(|(name, _)| Path::new(name) == path);
         found.map(|(_, bytes)| bytes.to_vec()).ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -25,11 +30,11 @@ pub(super) fn with_files(vars: &[(&str, &str)], files: &[(&str, &[u8])]) -> Resu
 }
 
 /// With an upstream.
-fn with(vars: &[(&str, &str)]) -> Settings {
+pub(super) fn with(vars: &[(&str, &str)]) -> Settings {
     settings(&[&[URL], vars].concat()).unwrap_or_else(|problems| panic!("{}", render_problems(&problems)))
 }
 
-fn one(result: Result<Settings, Vec<Problem>>) -> String {
+pub(in crate::config) fn one(result: Result<Settings, Vec<Problem>>) -> String {
     let problems = result.expect_err("there is no problem");
     assert_eq!(problems.len(), 1, "{}", render_problems(&problems));
     problems[0].to_string()
@@ -55,8 +60,11 @@ fn an_upstream_alone_gives_the_defaults_of_the_contract() {
     assert_eq!([edge.write_timeout, edge.idle], [seconds(60), seconds(75)]);
     assert_eq!((edge.max_connections, edge.max_header_bytes), (10_000, ByteSize::new(64 << 10)));
     assert_eq!(edge.health_path.as_deref(), Some("/healthz"));
+    assert_eq!((edge.tls, edge.trusted_proxies, edge.forwarded), (None, TrustedProxies::default(), Forwarded::Keep));
 
+    assert_eq!(settings.routes.len(), 1);
     let route = settings.routes[0].clone();
+    assert_eq!((route.name, route.prefix), (None, Prefix::default()));
     assert_eq!(route.base.to_string(), "https://api.example");
     assert_eq!((route.key, route.web), (None, None));
     assert_eq!(
@@ -74,7 +82,10 @@ fn an_upstream_alone_gives_the_defaults_of_the_contract() {
     );
     assert_eq!(route.budget, BudgetSettings { percent: 100, min: 10 });
     let transport = route.transport;
-    assert_eq!(transport.idle, seconds(60));
+    assert_eq!((transport.idle, transport.http2, transport.proxy), (seconds(60), Http2::Auto, None));
+    assert_eq!((route.hedge_budget_percent, route.tunnel_idle), (10, Some(seconds(3600))));
+    assert_eq!((route.oversize, route.chunked), (Oversize::Reject, Chunked::Buffer));
+    assert_eq!(["/", "/v1/x"].map(|path| route.lanes.of(path)), [Lane::Race; 2]);
     assert_eq!((transport.max_connections, transport.extra_roots.len()), (10_000, 0));
     assert_eq!((route.stream_idle, route.max_request_body), (Some(seconds(240)), ByteSize::new(33_554_432)));
     assert_eq!(
@@ -90,7 +101,7 @@ fn an_upstream_alone_gives_the_defaults_of_the_contract() {
 
 #[test]
 fn every_variable_is_in_force_once_and_in_the_order_of_the_table() {
-    let effective: Vec<&str> = with(&[]).effective.iter().map(|e| e.name).collect();
+    let effective: Vec<String> = with(&[]).effective.into_iter().map(|e| e.name).collect();
     assert_eq!(effective, VARIABLES.iter().map(|v| v.name).collect::<Vec<_>>());
 }
 
@@ -111,9 +122,25 @@ fn every_variable_can_be_set() {
         ("CODEX_FINAL_STATUS", "off"),
         ("SOURCE_HEADER", "X-Proxq-Source: proxq"),
         ("TIMELINE", "yes"),
+        ("UPSTREAM_HTTP2", "Prior-Knowledge"),
+        ("OUTBOUND_PROXY", " socks5h://u:p@proxy.example "),
+        ("RETRY_STATUSES", "502,503"),
+        ("HEDGE_AFTER_SECONDS", "5"),
+        ("HEDGE_BUDGET_PERCENT", "25"),
+        ("TUNNEL_IDLE_TIMEOUT_SECONDS", "0"),
+        ("OVERSIZE", "Stream"),
+        ("CHUNKED", "bypass"),
+        ("TRUSTED_PROXIES", "10.1.2.3/8"),
+        ("FORWARDED_HEADERS", "strip"),
+        ("LANE", "redirect"),
+        ("STREAM_PATHS", "^/big"),
+        ("RACE_PATHS", "^/v1/"),
     ]);
+    assert_eq!(settings.warnings, [""; 0]);
     assert_eq!(settings.listen, Listen { host: "::".into(), port: 80 });
     assert_eq!((settings.admin, settings.edge.health_path), (None, None));
+    assert_eq!(settings.edge.forwarded, Forwarded::Strip);
+    assert!(settings.edge.trusted_proxies.trusts([10, 9, 9, 9].into()));
     assert_eq!(settings.log, LogSettings { filter: "error".into(), format: LogFormat::Json });
     assert_eq!(settings.max_buffered, ByteSize::new(2 << 30));
     let route = settings.routes[0].clone();
@@ -121,18 +148,26 @@ fn every_variable_can_be_set() {
     assert_eq!((route.stream_idle, route.answers.timeline), (None, true));
     assert_eq!(route.answers.dialect, dialect::Settings { auto: false, codex_final_status: None });
     assert_eq!(route.answers.source.name, "x-proxq-source");
+    assert_eq!(route.transport.http2, Http2::PriorKnowledge);
+    assert_eq!(route.transport.proxy.unwrap().to_string(), "socks5h://proxy.example:1080");
+    let statuses: Vec<u16> = route.policy.retry_statuses.iter().map(StatusCode::as_u16).collect();
+    assert_eq!((statuses, route.policy.hedge_after), (vec![502, 503], Some(seconds(5))));
+    assert_eq!((route.hedge_budget_percent, route.tunnel_idle), (25, None));
+    assert_eq!((route.oversize, route.chunked), (Oversize::Stream, Chunked::Bypass));
+    let lanes = ["/big", "/v1/x", "/x"].map(|path| route.lanes.of(path));
+    assert_eq!(lanes, [Lane::Stream, Lane::Race, Lane::Redirect]);
 }
 
 #[test]
 fn a_bad_value_of_any_variable_is_a_problem_that_names_it() {
-    // Neither a number nor a name, a path, a URL, a header or a choice.
-    let bad = "\u{1}é//";
+    // Neither a number nor a name, a path, a URL, a header, a choice or a pattern.
+    let bad = "\u{1}é//(";
     for variable in VARIABLES {
         let problem = only_problem_of(variable.name, bad);
         assert!(problem.starts_with(variable.name), "{problem}");
         assert!(!problem.contains('\u{1}'), "{problem}");
         assert!(problem.contains(&format!("for example {}=", variable.name)), "{problem}");
-        assert_eq!(problem.contains("\\u{1}"), !variable.is_secret(), "{problem}");
+        assert_eq!(problem.contains("\\u{1}"), matches!(variable.sight, Sight::Open | Sight::Url), "{problem}");
     }
 }
 
@@ -148,9 +183,9 @@ fn all_problems_are_reported_at_once() {
         ("LISTEN_PORT", "80x"),
         ("RESPONSE_HEADER_TIMEOUT_SECONDS", "soon"),
         ("CLIENT_IDLE_SECONDS", "0"),
-        ("TLS_CERT_FILE", "/c.pem"),
+        ("CACHE", "memory"),
         ("LISTEN_HSOT", "sk-hidden"),
-        ("ROUTE_A_PREFIX", "/a"),
+        ("ROUTE_A_PREFX", "/a"),
         ("UPSTREAM_API_KEY", "sk\nhidden"),
     ])
     .unwrap_err();
@@ -160,9 +195,9 @@ fn all_problems_are_reported_at_once() {
         "LISTEN_PORT=\"80x\": must be a port from 0 to 65535, for example LISTEN_PORT=8788",
         "RESPONSE_HEADER_TIMEOUT_SECONDS=\"soon\": ",
         "CLIENT_IDLE_SECONDS=\"0\": must be more than 0",
-        "TLS_CERT_FILE=\"/c.pem\": is not available in this version",
+        "CACHE=\"memory\": is not available in this version, only none",
         "LISTEN_HSOT: is not a variable, did you mean LISTEN_HOST?",
-        "ROUTE_A_PREFIX: routes are not available in this version",
+        "ROUTE_A_PREFX: is not a variable of a route, did you mean ROUTE_A_PREFIX?",
         "UPSTREAM_API_KEY: contains a character that cannot be sent in a header",
         "UPSTREAM_BASE_URL: is required, for example UPSTREAM_BASE_URL=https://api.openai.com",
     ] {
@@ -264,7 +299,12 @@ fn what_has_no_effect_or_is_rarely_meant_is_a_warning() {
         (&[("UPSTREAM_API_KEY", "Bearer sk-hidden")], "is sent twice"),
         (&[("MAX_BUFFERED_BYTES", "1MiB")], "request bodies above 1MiB are answered with 503"),
         (&[("QUEUE_CONCURRENCY", "3")], "QUEUE_CONCURRENCY has no effect in this version"),
-        (&[("https_proxy", "http://u:hidden@proxy")], "https_proxy is set, but this version connects directly"),
+        (
+            &[("HEDGE_AFTER_SECONDS", "5"), ("UPSTREAM_MAX_ATTEMPTS", "1")],
+            "HEDGE_AFTER_SECONDS has no effect without a second",
+        ),
+        (&[("RETRY_STATUSES", "503"), ("UPSTREAM_MAX_ATTEMPTS", "1")], "RETRY_STATUSES has no effect without a second"),
+        (&[("HEDGE_BUDGET_PERCENT", "5")], "HEDGE_BUDGET_PERCENT has no effect without HEDGE_AFTER_SECONDS"),
     ] {
         let warnings = with(vars).warnings;
         assert_eq!(warnings.len(), 1, "{warnings:?}");
@@ -273,98 +313,37 @@ fn what_has_no_effect_or_is_rarely_meant_is_a_warning() {
 }
 
 #[test]
-fn an_outbound_proxy_needs_no_warning_for_loopback_or_where_it_is_switched_off() {
-    let proxy = ("HTTPS_PROXY", "http://proxy");
-    assert_eq!(with(&[proxy, ("OUTBOUND_PROXY", "off")]).warnings, [""; 0]);
-    assert_eq!(settings(&[("UPSTREAM_BASE_URL", "http://localhost:9"), proxy]).unwrap().warnings, [""; 0]);
+fn a_hedge_that_would_never_start_is_a_problem() {
+    let hedge = |after: &str, more: &[(&str, &str)]| settings(&[&[URL, ("HEDGE_AFTER_SECONDS", after)], more].concat());
+    assert!(hedge("29.9", &[]).is_ok());
+    let problem = one(hedge("30", &[]));
+    let part =
+        "HEDGE_AFTER_SECONDS=\"30\": must be less than the header deadline (RESPONSE_HEADER_TIMEOUT_SECONDS, 30s)";
+    assert!(problem.starts_with(part), "{problem}");
+    let shorter = one(hedge("10", &[("NONSTREAM_RESPONSE_HEADER_TIMEOUT_SECONDS", "5")]));
+    assert!(shorter.contains("(NONSTREAM_RESPONSE_HEADER_TIMEOUT_SECONDS, 5s)"), "{shorter}");
 }
 
 #[test]
-fn an_upstream_that_is_forebay_itself_is_a_problem() {
-    for (listen, port, url) in [
-        ("127.0.0.1", "8788", "http://127.0.0.1:8788/v1"),
-        ("127.0.0.1", "8788", "http://localhost:8788"),
-        ("localhost", "8788", "http://[::1]:8788"),
-        ("0.0.0.0", "8788", "http://127.0.0.9:8788"),
-        ("0.0.0.0", "8788", "http://0.0.0.0:8788"),
-        ("::", "80", "http://127.0.0.1"),
-        ("gate.example", "443", "https://Gate.Example"),
-    ] {
-        let vars = [("LISTEN_HOST", listen), ("LISTEN_PORT", port), ("UPSTREAM_BASE_URL", url)];
-        let problem = one(settings(&vars));
-        assert!(problem.contains("is the address that forebay itself listens on"), "{problem}");
-    }
-    for (listen, port, url) in [
-        ("127.0.0.1", "8788", "http://127.0.0.1:8787"),
-        ("127.0.0.1", "8788", "http://127.0.0.2:8788"),
-        ("0.0.0.0", "8788", "http://10.0.0.1:8788"),
-        ("0.0.0.0", "8788", "http://[::1]:8788"),
-        ("127.0.0.1", "0", "http://127.0.0.1:8788"),
-    ] {
-        let vars = [("LISTEN_HOST", listen), ("LISTEN_PORT", port), ("UPSTREAM_BASE_URL", url)];
-        assert!(settings(&vars).is_ok(), "{vars:?}");
+fn what_only_later_versions_can_do_is_refused_as_such() {
+    for (name, value) in [("LANE", "queue"), ("LANE", "Relay"), ("OVERSIZE", "queue")] {
+        let problem = one(settings(&[URL, (name, value)]));
+        assert!(problem.starts_with(&format!("{name}=\"{value}\": is not available in this version")), "{problem}");
     }
 }
 
 #[test]
-fn two_listeners_on_one_socket_are_a_problem() {
-    let problem = one(settings(&[URL, ("LISTEN_PORT", "8789")]));
-    assert!(problem.starts_with("LISTEN_PORT=\"8789\": is the port of both"), "{problem}");
-    assert!(settings(&[URL, ("ADMIN_PORT", "8788"), ("ADMIN_HOST", "0.0.0.0")]).is_err());
-    assert!(settings(&[URL, ("ADMIN_PORT", "8788"), ("ADMIN_HOST", "127.0.0.2")]).is_ok());
-    assert!(settings(&[URL, ("ADMIN_PORT", "0"), ("LISTEN_PORT", "0")]).is_ok());
-}
-
-#[test]
-fn the_buffer_for_bodies_follows_the_memory_limit() {
-    let max = |vars: &[(&str, &str)], limit: &str| {
-        let files = [("/sys/fs/cgroup/memory.max", limit.as_bytes())];
-        with_files(&[&[URL], vars].concat(), &files).unwrap().max_buffered.get()
-    };
-    assert_eq!(max(&[], "536870912\n"), 134_217_728);
-    assert_eq!(max(&[], "8589934592\n"), 1 << 30);
-    assert_eq!(max(&[], "max\n"), 1 << 30);
-    assert_eq!(max(&[("MAX_BUFFERED_BYTES", "2GiB")], "536870912\n"), 2 << 30);
-}
-
-#[test]
-fn further_roots_come_from_a_pem_file_with_certificates() {
-    let certificate = rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap().cert.pem();
-    let vars = [URL, ("UPSTREAM_CA_FILE", "/ca.pem")];
-    let read = |bytes: &[u8]| with_files(&vars, &[("/ca.pem", bytes)]);
-    let two = read(format!("# ours\n{certificate}{certificate}").as_bytes()).unwrap();
-    assert_eq!(two.routes[0].transport.extra_roots.len(), 2);
-
-    let no_certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    for (bytes, reason) in [
-        (&b""[..], "contains no certificate in PEM form"),
-        (b"\x30\x82\x01\x00", "contains no certificate in PEM form"),
-        (b"-----BEGIN CERTIFICATE-----\nAAAA\n", "is not a PEM file that can be read to its end"),
-        (no_certificate.as_bytes(), "contains a certificate that cannot be a root (number 1)"),
-    ] {
-        let problem = one(read(bytes));
-        assert!(problem.starts_with("UPSTREAM_CA_FILE=\"/ca.pem\": ") && problem.contains(reason), "{problem}");
-    }
-    let missing = one(settings(&vars));
-    assert!(missing.starts_with("UPSTREAM_CA_FILE=\"/ca.pem\": cannot be read: "), "{missing}");
-}
-
-#[test]
-fn a_url_with_a_password_is_refused_without_showing_it() {
-    for url in
-        ["https://user:hidden@api.example", "https://hidden@api.example", "ftp://u:hidden@x", "https://x/?k=hidden"]
-    {
-        let problem = one(settings(&[("UPSTREAM_BASE_URL", url)]));
-        assert!(problem.starts_with("UPSTREAM_BASE_URL: ") && !problem.contains("hidden"), "{problem}");
-    }
-    let problem = one(settings(&[("UPSTREAM_BASE_URL", "api.example")]));
-    assert!(problem.starts_with("UPSTREAM_BASE_URL=\"api.example\": must start with http://"), "{problem}");
-}
-
-#[test]
-fn a_value_that_is_no_text_is_one_problem_even_where_it_is_required() {
-    use std::os::unix::ffi::OsStringExt;
-    let bad = OsString::from_vec(b"http://x\xff".to_vec());
-    let problem = one(Settings::resolve([("UPSTREAM_BASE_URL".into(), bad)], &|_| Err(io::ErrorKind::NotFound.into())));
-    assert!(problem.starts_with("UPSTREAM_BASE_URL: is not UTF-8"), "{problem}");
+fn the_proxy_is_that_of_the_environment_unless_it_is_set_or_off() {
+    let proxy = |vars: &[(&str, &str)]| with(vars).routes.remove(0).transport.proxy.map(|proxy| proxy.to_string());
+    let https = ("https_proxy", "http://u:hidden@proxy.example:3128");
+    assert_eq!(proxy(&[https]), Some("http://proxy.example:3128".into()));
+    assert_eq!(proxy(&[https, ("OUTBOUND_PROXY", "ENV"), ("NO_PROXY", "api.example")]), None);
+    assert_eq!(proxy(&[https, ("OUTBOUND_PROXY", "off")]), None);
+    assert_eq!(proxy(&[https, ("OUTBOUND_PROXY", "socks5://a")]), Some("socks5://a:1080".into()));
+    let unusable = ("HTTPS_PROXY", "https://u:hidden@proxy");
+    assert_eq!(proxy(&[unusable, ("OUTBOUND_PROXY", "off")]), None);
+    let problem = one(settings(&[URL, unusable]));
+    assert!(problem.starts_with("HTTPS_PROXY: must start with") && !problem.contains("hidden"), "{problem}");
+    let text = report(&with(&[https]));
+    assert!(text.contains("proxy     http://proxy.example:3128") && !text.contains("hidden"), "{text}");
 }

@@ -144,3 +144,39 @@ fn port_zero_is_a_free_port_whose_address_is_logged() {
         .start_on_any_port();
     assert_relayed(&forebay.ask(&get("/")), 200, "ok");
 }
+
+#[test]
+fn each_of_several_routes_is_announced_with_its_proxy_but_without_a_password() {
+    let forebay = valid()
+        .set("ROUTE_FILES_PREFIX", "/files")
+        .set("ROUTE_FILES_UPSTREAM_BASE_URL", "http://storage.example/bucket")
+        .set("HTTP_PROXY", "user:NEVERSHOWN@proxy.example:3128")
+        .start_on_any_port();
+    let log = forebay.wait_log("the line of the last route", |log| log.contains("route FILES serves /files"));
+    let line = |part: &str| log.lines().find(|line| line.contains(part)).unwrap_or_else(|| panic!("{part}:\n{log}"));
+    assert!(line("listens on http://127.0.0.1:").contains("routes=2"), "{log}");
+    assert!(line("route of UPSTREAM_BASE_URL serves /").contains("proxy=none"), "{log}");
+    let files = line("route FILES serves /files");
+    for part in ["upstream=http://storage.example/bucket", "proxy=http://proxy.example:3128"] {
+        assert!(files.contains(part), "{log}");
+    }
+    assert!(!log.contains("NEVERSHOWN"), "{log}");
+}
+
+#[test]
+fn routes_that_contradict_each_other_end_the_start() {
+    let (log, status) = valid()
+        .set("ROUTE_A_PREFIX", "/")
+        .set("ROUTE_A_UPSTREAM_BASE_URL", "http://a.example")
+        .set("ROUTE_B_PREFIX", "/__jobs/x")
+        .set("ROUTE_B_UPSTREAM_BASE_URL", "http://127.0.0.1:9/b")
+        .set("ROUTE_B_RETRY_BUDGET_MIN", "3")
+        .set("ROUTE_C_LANE", "stream")
+        .run();
+    assert_eq!(status, Some(EX_CONFIG), "{log}");
+    for name in
+        ["ROUTE_A_PREFIX", "ROUTE_B_PREFIX", "ROUTE_B_RETRY_BUDGET_MIN", "ROUTE_C_PREFIX", "ROUTE_C_UPSTREAM_BASE_URL"]
+    {
+        assert!(log.contains(&format!("\n  {name}")), "{name} is missing:\n{log}");
+    }
+}

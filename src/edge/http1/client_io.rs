@@ -18,6 +18,8 @@ use tokio::time::{Instant, timeout};
 use super::framing::{BodyScanner, HeadScanner};
 use super::quotes::QuoteScanner;
 use super::turn::Turn;
+use crate::edge::clocks::{Clocks, WriteClock};
+use crate::edge::rewound::Rewound;
 use crate::time::LazyDeadline;
 
 /// How much of the next requests is taken from the socket while one is under way. Beyond it the client's departure is
@@ -26,20 +28,9 @@ const HOLD: usize = 16 * 1024;
 /// How long bytes that nobody wants are read and dropped after an answer that came early (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(2);
 
-/// The clocks of a client's socket.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Clocks {
-    /// To a complete head: from accept for the first request, from its first byte for later ones.
-    pub(super) head: Duration,
-    /// Between two requests.
-    pub(super) idle: Duration,
-    /// Data waits and the client reads nothing.
-    pub(super) write: Duration,
-}
-
 /// Why a request was refused before it was one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(in crate::edge) enum Refusal {
     /// Not HTTP/1.1, or ambiguous.
     Malformed,
     /// `#` in the target.
@@ -76,7 +67,7 @@ pub(super) struct ClientIo<S> {
     query: QuoteScanner,
     /// The clock of the head, or of idleness.
     waiting: LazyDeadline,
-    writing: LazyDeadline,
+    writing: WriteClock,
     refusal: Option<Refusal>,
     /// A request was answered: until then the clock of the head counts from accept.
     has_served: bool,
@@ -85,19 +76,19 @@ pub(super) struct ClientIo<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
-    /// A socket that was just accepted.
-    pub(super) fn new(stream: S, turn: Arc<Turn>, clocks: Clocks) -> Self {
+    /// A socket that was accepted a moment ago, of which `held` was read already.
+    pub(super) fn new(held: BytesMut, stream: S, turn: Arc<Turn>, clocks: Clocks) -> Self {
         let mut waiting = LazyDeadline::default();
-        waiting.set(Instant::now() + clocks.head);
+        waiting.set(clocks.first_head());
         Self {
             stream,
             turn,
             clocks,
             at: At::Head(HeadScanner::default()),
-            held: BytesMut::new(),
+            held,
             query: QuoteScanner::default(),
             waiting,
-            writing: LazyDeadline::default(),
+            writing: WriteClock::new(clocks.write),
             refusal: None,
             has_served: false,
             has_ended: false,
@@ -108,6 +99,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
     /// Why the last request was refused before it was one, if it was.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         self.refusal
+    }
+
+    /// The socket for another protocol: what was read behind the request comes first.
+    pub(super) fn switch(self) -> Rewound<S> {
+        Rewound::new(self.held, self.stream)
     }
 
     /// Closes the socket: what is left to say is said, the sending side is closed, and what the client still sends is
@@ -124,7 +120,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         if !matches!(timeout(self.clocks.write.min(LINGER), farewell).await, Ok(Ok(()))) {
             return;
         }
-        let is_quiet = self.turn.is_idle() && self.held.is_empty() && self.refusal.is_none();
+        let is_quiet =
+            self.turn.is_idle() && self.held.is_empty() && self.refusal.is_none() && !self.has_just_answered();
         let mut sink = [0; 4096];
         if is_quiet {
             // Nothing is expected; but what lies in the socket already would reset it.
@@ -136,6 +133,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         }
         let drained = async { while matches!(self.stream.read(&mut sink).await, Ok(n) if n > 0) {} };
         let _ = timeout(LINGER, drained).await;
+    }
+
+    /// Whether the answer may still be on its way to the client, and further requests on their way from it.
+    fn has_just_answered(&self) -> bool {
+        // Between two requests, the clock of idleness runs since the last answer.
+        self.has_served && self.waiting.at().is_some_and(|due| Instant::now() + self.clocks.idle < due + LINGER)
     }
 
     /// Ends the reading side: hyper sees the end of the stream.
@@ -268,19 +271,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         self.refusal.get_or_insert(refusal);
         Poll::Ready(Ok(length))
     }
-
-    /// The clock of a client that reads nothing while data waits.
-    fn after_write<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if result.is_ready() {
-            self.writing.clear();
-            return result;
-        }
-        if self.writing.at().is_none() {
-            self.writing.set(Instant::now() + self.clocks.write);
-        }
-        ready!(self.writing.poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<S> {
@@ -307,7 +297,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
             return this.swallow(buf, buf.len());
         }
         let result = Pin::new(&mut this.stream).poll_write(cx, buf);
-        this.after_write(cx, result)
+        this.writing.after(cx, result)
     }
 
     fn poll_write_vectored(
@@ -321,7 +311,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
             return this.swallow(bufs.first().map_or(&[], |buf| buf), length);
         }
         let result = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
-        this.after_write(cx, result)
+        this.writing.after(cx, result)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -332,7 +322,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.stream).poll_flush(cx);
-        ready!(this.after_write(cx, result))?;
+        ready!(this.writing.after(cx, result))?;
         this.catch_up();
         if this.turn.flushed() {
             cx.waker().wake_by_ref();
@@ -358,7 +348,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    /// hyper flushes what it has and then shuts down. The farewell is [`close`](Self::close)'s.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }

@@ -1,13 +1,13 @@
-//! One client connection, from accept to close.
+//! One HTTP/1 connection with a client, from its first request to its close.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -18,42 +18,41 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::client_io::{ClientIo, Clocks};
-use super::exchange::exchange;
+use super::client_io::ClientIo;
 use super::framing::Framing;
-use super::outgoing::OutBody;
-use super::respond;
 use super::turn::Turn;
-use super::{Edge, EdgeSettings};
+use crate::edge::clocks::Clocks;
+use crate::edge::exchange::exchange;
+use crate::edge::guard::MAX_FIELDS;
+use crate::edge::outgoing::{Carrier, OutBody};
+use crate::edge::{Edge, EdgeSettings, respond, tunnel, wording};
+use crate::headers::Arrival;
 use crate::time::LazyDeadline;
 
-/// "At most 128 fields."
-const MAX_FIELDS: usize = 128;
 /// What hyper may buffer in each direction, unless a head may be larger: what a client costs that does not read, or that
 /// stays after an upload.
 const BUFFER: usize = 64 * 1024;
 /// How long a connection has for its last bytes once the process is being cut.
 const LAST_BYTES: Duration = Duration::from_millis(500);
 
-/// Serves a client's connection until one of the two ends it. Any stream will do: the process gives it sockets, tests
-/// and fuzz targets give it streams in memory, where time can stand still.
-///
-/// Dropping the future cuts the connection and cancels what is under way on it.
-pub async fn serve<S>(edge: Arc<Edge>, stream: S, peer: IpAddr)
+/// Serves an HTTP/1 connection until one of the two ends it. `held` was read from it already. Dropping the future cuts it.
+pub(in crate::edge) async fn serve<S>(edge: Arc<Edge>, held: BytesMut, stream: S, arrival: Arrival, clocks: Clocks)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let turn = Arc::<Turn>::default();
-    let settings = &edge.settings;
-    let clocks = Clocks { head: settings.header_timeout, idle: settings.idle, write: settings.write_timeout };
-    let io = TokioIo::new(ClientIo::new(stream, Arc::clone(&turn), clocks));
-    let exchanges = Exchanges { edge: Arc::clone(&edge), turn: Arc::clone(&turn), peer };
-    let mut connection = builder(settings).serve_connection(io, exchanges);
+    let io = TokioIo::new(ClientIo::new(held, stream, Arc::clone(&turn), clocks));
+    let exchanges = Exchanges { edge: Arc::clone(&edge), turn: Arc::clone(&turn), arrival };
+    let mut connection = builder(&edge.settings).serve_connection(io, exchanges);
     drive(&edge, &turn, &mut connection).await;
     let io = connection.into_parts().io.into_inner();
-    let refused = io.refusal().map(respond::refusal);
+    if let Some(tunnel) = turn.take_tunnel() {
+        return Box::pin(tunnel::run(io.switch(), *tunnel, clocks.write, &edge.shutdown)).await;
+    }
+    let refused = io.refusal().map(wording::refusal);
     if let Some(answer) = &refused {
-        tracing::info!(client = %peer, status = answer.code.status().as_u16(), outcome = answer.code.as_str(), "request refused");
+        let (status, outcome) = (answer.code.status().as_u16(), answer.code.as_str());
+        tracing::info!(client = %arrival.peer, status, outcome, "request refused");
     }
     let last_words = refused.map(|answer| respond::bytes(&answer, &edge.answers));
     io.close(&last_words.unwrap_or_default()).await;
@@ -90,7 +89,7 @@ where
             last.set(Instant::now() + LAST_BYTES);
         }
         // Whatever ended it was answered or logged where it happened.
-        if connection.poll_without_shutdown(cx).is_ready() || last.poll(cx).is_ready() {
+        if Pin::new(&mut *connection).poll(cx).is_ready() || last.poll(cx).is_ready() {
             return Poll::Ready(());
         }
         if is_draining && turn.is_idle() { Poll::Ready(()) } else { Poll::Pending }
@@ -102,7 +101,7 @@ where
 struct Exchanges {
     edge: Arc<Edge>,
     turn: Arc<Turn>,
-    peer: IpAddr,
+    arrival: Arrival,
 }
 
 impl Service<Request<Incoming>> for Exchanges {
@@ -113,9 +112,10 @@ impl Service<Request<Incoming>> for Exchanges {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.turn.begin(framing(request.body()));
-        let (edge, turn, peer) = (Arc::clone(&self.edge), Arc::clone(&self.turn), self.peer);
-        let span = tracing::debug_span!("exchange", client = %peer, method = %request.method());
-        Box::pin(async move { Ok(exchange(&edge, &turn, peer, request).await) }.instrument(span))
+        let (edge, arrival) = (Arc::clone(&self.edge), self.arrival);
+        let carrier = Carrier::Http1(Arc::clone(&self.turn));
+        let span = tracing::debug_span!("exchange", client = %arrival.peer, method = %request.method());
+        Box::pin(async move { Ok(exchange(&edge, &carrier, arrival, request).await) }.instrument(span))
     }
 }
 

@@ -18,16 +18,19 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use super::framing::Framing;
+use crate::edge::tunnel::Tunnel;
 
 /// What the connection's exchanges and its socket tell each other. All of it happens in one task.
-#[derive(Debug, Default)]
-pub(super) struct Turn {
+#[derive(Default)]
+pub(in crate::edge) struct Turn {
     stage: AtomicU8,
     framing: AtomicU64,
     /// A response that broke off waits until all of it that came is with the client.
     flush: AtomicU8,
     /// Where a `"` belongs in the query of the request at hand; see `quotes`.
     quotes: Mutex<Vec<u32>>,
+    /// What the connection becomes once hyper has written its `101`.
+    tunnel: Mutex<Option<Box<Tunnel>>>,
 }
 
 const IDLE: u8 = 0;
@@ -41,8 +44,18 @@ const FLUSHED: u8 = 2;
 
 impl Turn {
     /// Where a `"` belongs in the query of the request at hand: for who finds them, and for who sends them on.
-    pub(super) fn with_quotes<T>(&self, with: impl FnOnce(&mut Vec<u32>) -> T) -> T {
+    pub(in crate::edge) fn with_quotes<T>(&self, with: impl FnOnce(&mut Vec<u32>) -> T) -> T {
         with(&mut self.quotes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The exchange under way ends in a tunnel.
+    pub(in crate::edge) fn switch(&self, tunnel: Tunnel) {
+        *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tunnel));
+    }
+
+    /// The tunnel that was agreed on, if one was.
+    pub(super) fn take_tunnel(&self) -> Option<Box<Tunnel>> {
+        self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// hyper has parsed a head: an exchange begins, with a body framed so.
@@ -58,7 +71,7 @@ impl Turn {
     }
 
     /// The response's last byte is in hyper's hands.
-    pub(super) fn answered(&self) {
+    pub(in crate::edge) fn answered(&self) {
         self.stage.store(ANSWERED, Relaxed);
     }
 
@@ -84,7 +97,7 @@ impl Turn {
 
     /// Whether everything that hyper was given is with the client. Asked for the first time it is not, and the task is
     /// woken when it is.
-    pub(super) fn is_flushed(&self) -> bool {
+    pub(in crate::edge) fn is_flushed(&self) -> bool {
         self.flush.compare_exchange(FLUSH_UNASKED, FLUSH_ASKED, Relaxed, Relaxed) == Err(FLUSHED)
     }
 

@@ -63,7 +63,7 @@ fn is_whole_and_plain(chunk: &[u8]) -> bool {
 }
 
 /// Where the quotes belong in a target that is to be sent, from its beginning.
-pub(super) fn in_target(quotes: &[u32], target: &str) -> Vec<usize> {
+pub(in crate::edge) fn in_target(quotes: &[u32], target: &str) -> Vec<usize> {
     let Some(query) = memchr(b'?', target.as_bytes()) else { return Vec::new() };
     quotes.iter().map(|offset| query + 1 + *offset as usize).collect()
 }

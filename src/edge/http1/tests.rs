@@ -1,6 +1,5 @@
 //! Client connections over streams in memory, in paused time: each clock fires exactly when it should.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -9,53 +8,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Edge, EdgeSettings, serve};
-use crate::body::Quota;
-use crate::headers::{Forwarded, TrustedProxies};
-use crate::race::RetryBudget;
-use crate::routes::{AnswerSettings, Route, RouteSettings, Routes};
-use crate::shutdown::{Shutdown, Tasks};
-use crate::size::ByteSize;
-use crate::upstream::Pool;
+use crate::edge::fixture::{HEADER_TIMEOUT, IDLE, LOCAL, WRITE_TIMEOUT, edge};
+use crate::edge::{Edge, serve};
+use crate::shutdown::Tasks;
 
 const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-const IDLE: Duration = Duration::from_secs(75);
-const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
-
-fn edge() -> (Arc<Edge>, UnboundedReceiver<DuplexStream>) {
-    let mut settings = RouteSettings::for_tests(1, 10);
-    settings.policy.header_deadline = Duration::from_secs(300);
-    settings.policy.whole_answer_deadline = Duration::from_secs(300);
-    let (pool, upstream) = Pool::in_memory(settings.transport.clone(), Duration::ZERO);
-    let budget = RetryBudget::new(settings.budget);
-    let settings_of_the_edge = EdgeSettings {
-        header_timeout: HEADER_TIMEOUT,
-        body_timeout: Duration::from_secs(30),
-        write_timeout: WRITE_TIMEOUT,
-        idle: IDLE,
-        max_connections: 10,
-        max_header_bytes: ByteSize::new(128 << 10),
-        health_path: Some("/healthz".to_owned()),
-        tls: None,
-        trusted_proxies: TrustedProxies::default(),
-        forwarded: Forwarded::Keep,
-    };
-    let edge = Edge {
-        settings: settings_of_the_edge,
-        routes: Routes::new([Route { settings, pool, budget }]),
-        answers: AnswerSettings::for_tests(),
-        quota: Quota::new(1 << 30),
-        shutdown: Shutdown::default(),
-    };
-    (Arc::new(edge), upstream)
-}
 
 /// A client on a connection whose buffers hold so many bytes, and the end of serving it.
 fn connect_with(edge: &Arc<Edge>, room: usize) -> (DuplexStream, Tasks) {
     let (client, server) = tokio::io::duplex(room);
     let tasks = Tasks::default();
-    tasks.spawn(serve(Arc::clone(edge), server, IpAddr::V4(Ipv4Addr::LOCALHOST)));
+    tasks.spawn(serve(Arc::clone(edge), server, LOCAL));
     (client, tasks)
 }
 
@@ -270,6 +233,31 @@ async fn a_client_that_reads_slowly_is_not() {
         sleep(WRITE_TIMEOUT.mul_f64(0.9)).await;
         assert_ne!(client.read_buf(&mut taken).await.unwrap(), 0, "cut after {} bytes", taken.len());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_during_the_upload_is_with_the_client_whole_however_little_the_socket_holds() {
+    let (edge, _upstream) = edge();
+    let (mut client, served) = connect_with(&edge, 64);
+    client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n").await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    last_word(&mut client, 413, "payload_too_large").await;
+    drop(client);
+    served.finished().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_on_its_way_behind_the_last_answer_does_not_reset_the_connection() {
+    let (edge, _upstream) = edge();
+    let (mut client, served) = connect_with(&edge, 1 << 20);
+    client.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+    assert!(answer(&mut client).await.closes());
+    let start = Instant::now();
+    sleep(Duration::from_secs(1)).await;
+    client.write_all(HEALTH).await.expect("the connection is read until the client knows");
+    end(&mut client).await;
+    served.finished().await;
+    assert_eq!(start.elapsed(), Duration::from_secs(2));
 }
 
 fn with_fields(count: usize) -> Vec<u8> {

@@ -1,0 +1,48 @@
+# The image of forebay: one binary on a base without a shell, run by nobody in particular.
+#
+#   docker build -t forebay .
+#   docker run --rm -p 127.0.0.1:8788:8788 --stop-timeout 310 -e UPSTREAM_BASE_URL=https://api.openai.com forebay
+#
+# It needs BuildKit, the builder of Docker 23 and later. There is no `# syntax=` line on purpose: it would fetch one more
+# image from Docker Hub. Where registries are slow or blocked:
+#
+#   --build-arg RUST_IMAGE=mirror.example/library/rust:1.95-slim-trixie
+#   --build-arg RUNTIME_IMAGE=mirror.example/distroless/cc-debian13:nonroot
+#   --build-arg CARGO_REGISTRY=sparse+https://mirror.example/crates.io-index/
+#
+# Both bases are the same Debian: the binary is linked against glibc, and must not meet an older one than it was linked
+# with. (musl would make it static, but needs a target and a compiler that the official Rust image lacks.) The slim Rust
+# image has the C compiler that ring wants, and `cc` is the smallest distroless image with glibc and libgcc.
+ARG RUST_IMAGE=docker.io/library/rust:1.95-slim-trixie
+ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian13:nonroot
+
+FROM ${RUST_IMAGE} AS build
+WORKDIR /src
+ARG CARGO_REGISTRY=
+RUN if [ -n "$CARGO_REGISTRY" ]; then \
+        printf '[source.crates-io]\nreplace-with = "mirror"\n\n[source.mirror]\nregistry = "%s"\n' "$CARGO_REGISTRY" \
+            > "$CARGO_HOME/config.toml"; \
+    fi
+# What .dockerignore lets through: manifests and sources.
+COPY . .
+# Cargo.lock decides every version. Dependencies are kept from build to build; our own two crates are always compiled, as
+# the kept ones are told apart by the times of their files alone, and those may go back.
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    --mount=type=cache,target=/src/target,sharing=locked \
+    touch src/lib.rs src/main.rs \
+    && cargo build --release --locked \
+    && cp target/release/forebay /usr/local/bin/forebay
+
+FROM ${RUNTIME_IMAGE}
+COPY LICENSE /usr/share/doc/forebay/LICENSE
+COPY --from=build /usr/local/bin/forebay /usr/local/bin/forebay
+# Loopback inside a container is reached by nobody outside. What is published, and to whom, is decided outside.
+ENV LISTEN_HOST=0.0.0.0 ADMIN_HOST=0.0.0.0
+EXPOSE 8788 8789
+# A number, so that Kubernetes can tell that it is not root. Nothing is written: the root may be read-only.
+USER 65532:65532
+# Roots of trust are the base image's (/etc/ssl/certs); on a base without, the ones built into forebay.
+# As process 1 it ends on SIGTERM and has no children to wait for. `docker stop` waits for 10 seconds unless told
+# otherwise: give it SHUTDOWN_TIMEOUT_SECONDS and ten more.
+HEALTHCHECK --interval=10s --timeout=6s --start-period=5s --retries=3 CMD ["/usr/local/bin/forebay", "healthcheck"]
+ENTRYPOINT ["/usr/local/bin/forebay"]

@@ -1,0 +1,18 @@
+//! HTTP/1 with a client: one request at a time (RFC 9112).
+//!
+//! `connection` runs hyper on a socket that `client_io` guards; `turn` is what the two and the exchange tell each other,
+//! `framing` finds where heads and bodies end, and `quotes` carries what hyper's `Uri` cannot hold.
+
+mod client_io;
+mod connection;
+mod framing;
+mod quotes;
+#[cfg(test)]
+mod tests;
+mod turn;
+
+pub(super) use client_io::Refusal;
+pub(super) use connection::serve;
+pub use framing::{BodyScanner, Framing, HeadScanner};
+pub(super) use quotes::in_target as quotes_in_target;
+pub(super) use turn::Turn;

@@ -1,0 +1,14 @@
+//! HTTP/2 with a client (RFC 9113): many exchanges on one connection, none of which may harm another.
+//!
+//! `connection` runs hyper on a socket that `socket` guards, `streams` knows every exchange of the connection and takes
+//! away from those whose client does not read, and `frames` finds the boundaries that the clocks need.
+
+mod connection;
+mod frames;
+mod socket;
+mod streams;
+#[cfg(test)]
+mod tests;
+
+pub(super) use connection::serve;
+pub(super) use streams::Stream;

@@ -1,0 +1,102 @@
+//! The request as the upstream is to see it.
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
+use http::request;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Uri, Version};
+
+use super::EdgeSettings;
+use super::http1::quotes_in_target;
+use crate::answer::{Answer, Code};
+use crate::body::Payload;
+use crate::headers::{Arrival, hop, trailers};
+use crate::routes::RouteSettings;
+use crate::upstream::{BaseUrl, Outbound};
+
+/// Where a request goes: what the guard made of the client's target, in the upstream's terms.
+#[derive(Clone, Debug)]
+pub struct Onward {
+    /// Path and query at the upstream, base path included.
+    target: PathAndQuery,
+    /// Offsets in `target` at which the client had a `"` that a `Uri` cannot hold.
+    quotes: Vec<usize>,
+}
+
+impl Onward {
+    /// The client's path without the route's prefix, and its query, byte for byte behind the base path. `quotes` are the
+    /// offsets in the query at which the client had a `"`.
+    pub(super) fn new(settings: &RouteSettings, target: &PathAndQuery, quotes: &[u32]) -> Result<Self, Answer> {
+        let rest = settings.prefix.strip(target.path()).unwrap_or(target.path());
+        let base = settings.base.path();
+        let target = if base.is_empty() && rest.len() == target.path().len() {
+            target.clone()
+        } else {
+            let slash = if rest.is_empty() { "/" } else { "" };
+            let query = &target.as_str()[target.path().len()..];
+            let joined = Bytes::from([base, slash, rest, query].concat());
+            PathAndQuery::from_maybe_shared(joined).map_err(|_| {
+                let message = "Behind the upstream's base path the target is longer than 65534 bytes.";
+                Answer::new(Code::UriTooLong, message).closing()
+            })?
+        };
+        let quotes = quotes_in_target(quotes, target.as_str());
+        Ok(Self { target, quotes })
+    }
+
+    /// The upstream's own URL for it, for clients that can reach it themselves.
+    pub(super) fn location(&self, base: &BaseUrl) -> Option<HeaderValue> {
+        let mut target = self.target.as_str().as_bytes().to_vec();
+        for quote in &self.quotes {
+            target[*quote] = b'"';
+        }
+        HeaderValue::from_bytes(&[base.origin().to_string().as_bytes(), &target].concat()).ok()
+    }
+}
+
+/// Makes of a client's request the one that every attempt sends.
+pub fn outbound(
+    edge: &EdgeSettings,
+    settings: &RouteSettings,
+    arrival: Arrival,
+    parts: request::Parts,
+    onward: Onward,
+    body: Payload,
+) -> Outbound {
+    let request::Parts { method, version, mut headers, .. } = parts;
+    let was_framed = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
+    let announced = trailers::announced(&headers);
+    if version == Version::HTTP_2 {
+        hop::join_cookies(&mut headers);
+    }
+    hop::strip_request(&mut headers, &settings.answers.source.name);
+    edge.forwarded.apply(&mut headers, arrival, &edge.trusted_proxies);
+    headers.insert(HOST, settings.base.host().clone());
+    frame(&mut headers, &body, was_framed, announced);
+    if let Some(key) = &settings.key {
+        key.apply(&mut headers);
+    }
+    Outbound { method, target: Uri::from(onward.target), quotes: onward.quotes, headers, body, is_upgrade: false }
+}
+
+/// How the body goes out: with a length where that is known, in chunks where it is not, or where trailers follow it. A
+/// request without a body gets no field that it did not have.
+fn frame(headers: &mut HeaderMap, body: &Payload, was_framed: bool, announced: Vec<HeaderValue>) {
+    let length = match body {
+        Payload::Kept(snapshot) => {
+            if let Some(trailers) = snapshot.trailers() {
+                return trailers::announce(headers, trailers);
+            }
+            Some(snapshot.len()).filter(|length| was_framed || *length > 0)
+        }
+        Payload::Passing(passing) => {
+            if passing.length().is_none() {
+                return trailers::announce_again(headers, announced);
+            }
+            passing.length()
+        }
+    };
+    if let Some(length) = length {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}

@@ -1,0 +1,79 @@
+//! What the driver's tests run on: streams in memory, in paused time. Hours pass in milliseconds, and no socket is
+//! involved.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Uri};
+use http_body_util::{BodyExt, Full};
+use tokio::io::{AsyncReadExt, DuplexStream};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::{BudgetSettings, Course, Expectation, HedgeBudget, Mode, Policy, RaceEnd, RetryBudget, Timeline, run};
+use crate::body::{Collected, Limits, Payload, Quota, Snapshot};
+use crate::upstream::{Outbound, Pool, TransportSettings};
+
+/// More than the streams between us hold.
+pub(super) static BODY: [u8; 400_000] = [7; 400_000];
+pub(super) const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// One route, and the other ends of its connections.
+pub(super) struct Track {
+    pub(super) pool: Arc<Pool>,
+    pub(super) policy: Policy,
+    pub(super) mode: Mode,
+    pub(super) budget: Arc<RetryBudget>,
+    pub(super) hedge_budget: Arc<HedgeBudget>,
+    pub(super) upstream: UnboundedReceiver<DuplexStream>,
+}
+
+pub(super) fn track(max_attempts: u32) -> Track {
+    let (pool, upstream) = Pool::in_memory(TransportSettings::for_tests(2), Duration::ZERO);
+    let policy = Policy::for_tests(max_attempts);
+    let budget = RetryBudget::new(BudgetSettings { percent: 100, min: 10 });
+    Track { pool, policy, mode: Mode::Race, budget, hedge_budget: HedgeBudget::new(10), upstream }
+}
+
+impl Track {
+    /// The other ends, for the script that plays the upstream.
+    pub(super) fn take_upstream(&mut self) -> UnboundedReceiver<DuplexStream> {
+        std::mem::replace(&mut self.upstream, unbounded_channel().1)
+    }
+}
+
+pub(super) async fn outbound(body: &'static [u8]) -> Outbound {
+    let limits = Limits { max: 1 << 30, progress: Duration::from_secs(1) };
+    let collected = Snapshot::collect(&mut Full::new(Bytes::from_static(body)), limits, &Quota::new(1 << 30)).await;
+    let Ok(Collected::Whole(body)) = collected else { panic!("{collected:?}") };
+    let mut headers = HeaderMap::new();
+    headers.insert("host", HeaderValue::from_static("upstream"));
+    headers.insert("content-length", HeaderValue::from(body.len()));
+    let (target, body) = (Uri::from_static("/x"), Payload::Kept(body));
+    Outbound { method: Method::POST, target, quotes: Vec::new(), headers, body, is_upgrade: false }
+}
+
+/// Reads until a request of this length of body is complete.
+pub(super) async fn read_request(stream: &mut DuplexStream, body: usize) -> Vec<u8> {
+    let mut request = Vec::new();
+    loop {
+        let end = request.windows(4).position(|w| w == b"\r\n\r\n");
+        if end.is_some_and(|end| request.len() >= end + 4 + body) {
+            return request;
+        }
+        assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0, "closed in the middle of a request");
+    }
+}
+
+pub(super) async fn race(track: &Track, outbound: &Outbound, timeline: &mut Timeline) -> RaceEnd {
+    let Track { pool, policy, mode, budget, hedge_budget, .. } = track;
+    let course = Course { pool, policy, mode: *mode, budget, hedge_budget };
+    run(course, outbound, Expectation::EarlyHead, timeline).await
+}
+
+pub(super) async fn body_of(end: RaceEnd) -> Bytes {
+    match end {
+        RaceEnd::Committed(committed) => committed.head.body.collect().await.unwrap().to_bytes(),
+        RaceEnd::Failed(failed) => panic!("{failed:?}"),
+    }
+}
