@@ -81,6 +81,11 @@ impl H2Client {
         self.wire.write_all(bytes.as_ref())
     }
 
+    /// Writes these bytes, reading nothing meanwhile; whether the peer took them within that time.
+    pub fn write_within(&mut self, bytes: &[u8], most: Duration) -> bool {
+        self.wire.write_all_within(bytes, most)
+    }
+
     /// Sends a whole request and reads its answer.
     #[track_caller]
     pub fn ask(&mut self, request: &Request) -> Response {
