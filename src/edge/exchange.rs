@@ -21,7 +21,7 @@ use crate::answer::{Answer, Code};
 use crate::body::{Collected, Limits, Payload, Snapshot};
 use crate::dialect::Dialect;
 use crate::headers::hop;
-use crate::race::{self, Committed, Course, Expectation, Mode, RaceEnd, Timeline, expectation};
+use crate::race::{self, Committed, Course, Expectation, Mode, RaceEnd, Timeline};
 use crate::routes::{Route, RouteSettings};
 use crate::upstream::{BaseUrl, Outbound, has_dot_segment};
 
@@ -114,9 +114,6 @@ fn may_pass(route: &Route, headers: &HeaderMap, target: &PathAndQuery) -> Result
     Ok(())
 }
 
-/// A body above this is looked into on a thread of its own: parsing it would hold up everyone else.
-const LOOK_ASIDE: u64 = 1024 * 1024;
-
 /// Which header deadline applies. Nobody looks where both are the same.
 async fn header_expectation(
     route: &Route,
@@ -128,13 +125,7 @@ async fn header_expectation(
     if policy.header_deadline == policy.whole_answer_deadline {
         return Expectation::EarlyHead;
     }
-    if body.len() <= LOOK_ASIDE {
-        return expectation(&parts.method, target.path(), &parts.headers, || body.joined());
-    }
-    let (method, target, headers, body) = (parts.method.clone(), target.clone(), parts.headers.clone(), body.clone());
-    let look = move || expectation(&method, target.path(), &headers, || body.joined());
-    // An error means that the process is ending.
-    tokio::task::spawn_blocking(look).await.unwrap_or(Expectation::WholeAnswer)
+    race::look(&parts.method, target.path(), &parts.headers, body).await
 }
 
 /// The request as the upstream is to see it. `target` is what the guard made of the client's; `quotes` are the offsets in
