@@ -135,7 +135,8 @@ fn a_stream_that_says_nothing_is_not_cut_by_clocks_of_the_client() {
     let gate = Gate::new();
     upstream.script([answer(200).chunked_head().then_chunk("a").then_await(&gate).then_chunk("b").then_last_chunk()]);
     let settings = patient(&upstream).set("CLIENT_WRITE_TIMEOUT_SECONDS", "0.4").set("CLIENT_IDLE_SECONDS", "0.4");
-    let mut client = settings.set("CLIENT_HEADER_TIMEOUT_SECONDS", "0.4").start().connect_h2();
+    let forebay = settings.set("CLIENT_HEADER_TIMEOUT_SECONDS", "0.4").start();
+    let mut client = forebay.connect_h2();
     let stream = client.send(&get("/"));
     client.read_body(stream, 1);
     thread::sleep(Duration::from_millis(1500));
