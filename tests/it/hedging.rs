@@ -120,8 +120,9 @@ fn other_heads_are_not_held_back() {
 fn a_head_that_was_held_back_is_used_when_the_others_end_without_a_better_one() {
     let upstream = FakeUpstream::start();
     let settings = hedging(&upstream).set("UPSTREAM_MAX_ATTEMPTS", 3).set("HEDGE_AFTER_SECONDS", "1.2");
-    let forebay = settings.start();
     for end in [close(), reset()] {
+        // On connections of its own: one of the pool that dies without a byte would be replaced free of charge.
+        let forebay = settings.clone().start();
         upstream.forget();
         let gate = Gate::new();
         let held = answer(503).field("Retry-After", "9").body("held back");

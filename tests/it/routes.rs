@@ -228,7 +228,6 @@ fn problems_of_routes_end_the_start() {
         ("ROUTE_B_PREFIX", b("/a/")),
         ("ROUTE_B_PREFIX", b("a")),
         ("ROUTE_B_PREFIX", b("/healthz")),
-        ("ROUTE_B_PREFIX", b("/healthz/x")),
         ("ROUTE_B_PREFIX", b("/__jobs")),
         ("ROUTE_B_PREFIX", b("/__jobs/x")),
         ("ROUTE_A_PREFIX", routes().set("HEALTH_PATH", "/a/health")),

@@ -130,7 +130,7 @@ fn trailers_of_an_answer_reach_a_client_that_wants_them() {
         for _ in 0..2 {
             let response = client.ask(&get("/").field("TE", "trailers"));
             assert_relayed(&response, 200, "body");
-            assert_eq!(response.trailer("x-t").as_deref(), Some("v"), "{}: {response:?}", upstream.host_field());
+            assert_eq!(response.trailer("x-t").as_deref(), Some("v"), "{}: {response:?}", upstream.protocol());
             assert_eq!(response.trailer("x-u").as_deref(), Some("w"));
             let names = response.get("trailer").unwrap_or_default().to_lowercase();
             assert!(names.contains("x-t") && names.contains("x-u"), "{response:?}");
@@ -145,7 +145,8 @@ fn trailers_of_an_answer_reach_a_client_that_wants_them() {
 fn a_client_that_does_not_want_them_gets_its_body_alone() {
     for announced in [true, false] {
         for upstream in answering(announced) {
-            let mut client = settings(&upstream).start().connect();
+            let forebay = settings(&upstream).start();
+            let mut client = forebay.connect();
             for _ in 0..2 {
                 let response = client.ask(&get("/"));
                 assert_relayed(&response, 200, "body");
@@ -169,11 +170,12 @@ fn what_nobody_announced_does_not_reach_a_client_on_http1() {
 fn a_client_on_http2_gets_them_in_any_case() {
     for announced in [true, false] {
         for upstream in answering(announced) {
-            let mut client = settings(&upstream).start().connect_h2();
+            let forebay = settings(&upstream).start();
+            let mut client = forebay.connect_h2();
             for asked in [get("/"), get("/").field("te", "trailers")] {
                 let response = client.ask(&asked);
                 assert_relayed(&response, 200, "body");
-                assert_eq!(response.trailer("x-t").as_deref(), Some("v"), "{}: {response:?}", upstream.host_field());
+                assert_eq!(response.trailer("x-t").as_deref(), Some("v"), "{}: {response:?}", upstream.protocol());
                 assert_eq!(response.trailer("x-u").as_deref(), Some("w"));
             }
         }

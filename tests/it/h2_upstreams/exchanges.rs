@@ -56,7 +56,8 @@ fn every_event_is_flushed_as_it_comes() {
         play = play.then_await(gate).then_data(format!("data: {n}\n\n"));
     }
     upstream.script([play.then_end()]);
-    let mut client = patient(&upstream).start().connect();
+    let forebay = patient(&upstream).start();
+    let mut client = forebay.connect();
     client.send(get("/").bytes());
     let mut response = client.read_head("GET");
     for (n, gate) in gates.iter().enumerate() {

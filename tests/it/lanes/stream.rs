@@ -41,7 +41,8 @@ fn from_http2_to_http2_it_is_the_same() {
     let upstream = H2Upstream::start();
     upstream.script([Play::echo()]);
     let settings = Settings::in_front_of_h2(&upstream).set("LANE", "stream").set("RESPONSE_HEADER_TIMEOUT_SECONDS", 30);
-    let mut client = settings.start().connect_h2();
+    let forebay = settings.start();
+    let mut client = forebay.connect_h2();
     let stream = client.open(&request("POST", "/up"));
     for (part, arrived) in [(b"abc", &b"abc"[..]), (b"def", b"abcdef")] {
         client.data(stream, part, false);
@@ -55,7 +56,8 @@ fn from_http2_to_http2_it_is_the_same() {
 fn from_http2_a_body_without_a_length_goes_out_in_chunks() {
     let upstream = FakeUpstream::start();
     upstream.script([echo()]);
-    let mut client = streaming(&upstream).start().connect_h2();
+    let forebay = streaming(&upstream).start();
+    let mut client = forebay.connect_h2();
     let stream = client.open(&request("POST", "/up"));
     client.data(stream, b"abc", false);
     upstream.wait("the first bytes", |seen| seen.first().is_some_and(|s| s.body == b"abc"));
@@ -98,7 +100,8 @@ fn events_of_the_answer_are_flushed_as_they_come() {
     let gate = Gate::new();
     let head = answer(200).field("Content-Type", "text/event-stream").chunked_head();
     upstream.script([head.then_chunk("data: 1\n\n").then_await(&gate).then_chunk("data: 2\n\n").then_last_chunk()]);
-    let mut client = streaming(&upstream).start().connect();
+    let forebay = streaming(&upstream).start();
+    let mut client = forebay.connect();
     client.send(post("/", "{}").bytes());
     let mut response = client.read_head("POST");
     client.read_body(&mut response, 9);
@@ -160,7 +163,8 @@ fn an_answer_during_the_upload_is_delivered_and_ends_the_connection() {
 fn many_requests_share_connections() {
     let upstream = FakeUpstream::start();
     upstream.script([echo()]);
-    let mut client = streaming(&upstream).start().connect();
+    let forebay = streaming(&upstream).start();
+    let mut client = forebay.connect();
     for number in 0..20 {
         assert_relayed(&client.ask(&post("/", number.to_string())), 200, number.to_string());
         thread::sleep(Duration::from_millis(10));
