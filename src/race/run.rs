@@ -197,6 +197,7 @@ struct Field<'a> {
     write_limit: Duration,
 }
 
+#[expect(clippy::large_enum_variant, reason = "it is moved once, and most events are ends")]
 enum Event {
     Ended(AttemptNo, Result<Head, Failure>),
     Written { no: AttemptNo, at: Offset },
