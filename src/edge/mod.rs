@@ -31,7 +31,7 @@ use tokio::net::TcpListener;
 pub use guard::check as guard;
 pub use http1::{BodyScanner, Framing, HeadScanner};
 pub use listen::accept_loop;
-pub use onward::outbound;
+pub use onward::{Onward, outbound};
 pub use serve::serve;
 pub use settings::{EdgeSettings, TlsFiles};
 pub use tls::{Tls, TlsError};

@@ -13,10 +13,14 @@ mod answers;
 mod onward;
 mod reading;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;
 
 use forebay::config::{Settings, render_problems};
+use forebay::headers::Arrival;
 use libfuzzer_sys::fuzz_target;
+
+const ARRIVAL: Arrival = Arrival { peer: IpAddr::V4(Ipv4Addr::LOCALHOST), is_tls: false };
 
 /// The settings of everything: a key of forebay's own, so that the client's must not pass.
 static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {

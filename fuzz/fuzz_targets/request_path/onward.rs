@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use forebay::body::{Collected, Limits, Quota, Snapshot};
-use forebay::edge::{Framing, guard, outbound};
+use forebay::body::{Collected, Limits, Payload, Quota, Snapshot};
+use forebay::edge::{Framing, Onward, guard, outbound};
 use forebay::upstream::Outbound;
 use http::{Method, Request, StatusCode};
 use http_body_util::Full;
@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use super::SETTINGS;
+use super::{ARRIVAL, SETTINGS};
 use super::reading::Seen;
 
 /// What a client's request is answered with.
@@ -71,7 +71,7 @@ pub async fn fate(seen: &Seen) -> Fate {
     if seen.has_fragment {
         return refused(StatusCode::BAD_REQUEST);
     }
-    let target = match guard(&seen.parts) {
+    let target = match guard(&seen.parts, SETTINGS.edge.max_header_bytes) {
         Ok(target) => target,
         Err(answer) => {
             assert!(answer.close, "refused, and the connection goes on");
@@ -95,7 +95,9 @@ pub async fn fate(seen: &Seen) -> Fate {
     let limits = Limits { max: u64::MAX, progress: Duration::from_secs(1) };
     let collected = Snapshot::collect(&mut Full::new(Bytes::from(body.clone())), limits, &QUOTA).await;
     let Ok(Collected::Whole(snapshot)) = collected else { panic!("it is short") };
-    let sent = outbound(&SETTINGS.routes[0], seen.parts.clone(), &target, &[], snapshot).expect("the target is short");
+    let onward = Onward::new(&SETTINGS.routes[0], &target, &[]).unwrap_or_else(|_| panic!("the target is short"));
+    let (edge, settings, body_kept) = (&SETTINGS.edge, &SETTINGS.routes[0], Payload::Kept(snapshot));
+    let sent = outbound(edge, settings, ARRIVAL, seen.parts.clone(), onward, body_kept);
     let was_framed = seen.parts.headers.contains_key("content-length") || seen.framing == Framing::Chunked;
     let wire = serialised(&sent, body).await;
     assert!(was_framed || sent.headers.get("content-length").is_none(), "framed what was not");
