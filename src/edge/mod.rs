@@ -22,6 +22,8 @@ mod settings;
 mod summary;
 mod tls;
 mod tunnel;
+#[cfg(test)]
+mod tunnel_tests;
 mod wording;
 
 use std::sync::Arc;
@@ -35,6 +37,7 @@ pub use onward::{Onward, outbound};
 pub use serve::serve;
 pub use settings::{EdgeSettings, TlsFiles};
 pub use tls::{Tls, TlsError};
+pub use tunnel::carry;
 
 use crate::body::Quota;
 use crate::headers::Arrival;

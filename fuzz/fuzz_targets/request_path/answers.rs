@@ -13,9 +13,9 @@ use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::{ARRIVAL, SETTINGS};
 use super::onward::Fate;
 use super::reading::Reading;
+use super::{ARRIVAL, SETTINGS};
 
 /// The edge with an upstream that has no room: every request waits for a connection, and none is ever made.
 static EDGE: LazyLock<Arc<Edge>> = LazyLock::new(|| {

@@ -13,8 +13,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use super::{ARRIVAL, SETTINGS};
 use super::reading::Seen;
+use super::{ARRIVAL, SETTINGS};
 
 /// What a client's request is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,13 +47,12 @@ impl Fate {
     }
 }
 
-const HOP_BY_HOP: [&str; 12] = [
+const HOP_BY_HOP: [&str; 11] = [
     "connection",
     "keep-alive",
     "proxy-connection",
     "proxy-authenticate",
     "proxy-authorization",
-    "te",
     "trailer",
     "transfer-encoding",
     "upgrade",
@@ -164,12 +163,14 @@ fn unambiguous(wire: &[u8], seen: &Seen, target: &str, body: &[u8]) {
     for name in HOP_BY_HOP {
         assert!(all(name).is_empty(), "{name}: {}", shown());
     }
+    let coding = all("te");
+    assert!(coding.is_empty() || coding == [b"trailers"], "{}", shown());
     for line in seen.parts.headers.get_all("connection") {
         for named in
             String::from_utf8_lossy(line.as_bytes()).split(',').map(str::trim).filter(|named| !named.is_empty())
         {
             let is_kept =
-                ["host", "content-length", "authorization"].iter().any(|kept| named.eq_ignore_ascii_case(kept));
+                ["host", "content-length", "authorization", "te"].iter().any(|kept| named.eq_ignore_ascii_case(kept));
             assert!(is_kept || all(named).is_empty(), "{named} was named in Connection: {}", shown());
         }
     }
