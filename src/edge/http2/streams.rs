@@ -182,6 +182,14 @@ impl Streams {
         }
     }
 
+    /// Some body waits for the socket to be flushed. It may be flushed already, and then nobody would look again.
+    fn want_flush(&self) {
+        self.wants_flush.store(true, Relaxed);
+        if let Some(connection) = &self.state().connection {
+            connection.wake_by_ref();
+        }
+    }
+
     /// Everything that hyper was given is in the socket.
     pub(super) fn flushed(&self) {
         if self.wants_flush.swap(false, Relaxed) {
@@ -263,7 +271,7 @@ impl Outgoing {
                     let mut patience = LazyDeadline::default();
                     patience.set(Instant::now() + LAST_FLUSH);
                     self.broken = Some(Broken { error, is_flushed: false, patience });
-                    streams.wants_flush.store(true, Relaxed);
+                    streams.want_flush();
                 }
                 None => return Poll::Ready(None),
             }

@@ -222,6 +222,23 @@ async fn a_body_that_breaks_off_resets_the_stream_behind_everything_that_came() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_body_that_breaks_off_when_all_is_written_resets_the_stream_at_once() {
+    let (edge, mut upstream) = edge();
+    let (mut send, _ended) = client(&edge).await;
+    let response = get(&mut send, "/broken");
+    let mut stream = upstream.recv().await.unwrap();
+    read_head(&mut stream).await;
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nall that came").await.unwrap();
+    let mut body = response.await.unwrap().into_body();
+    assert_eq!(body.data().await.unwrap().unwrap(), "all that came");
+    sleep(Duration::from_secs(5)).await;
+    let start = Instant::now();
+    drop(stream);
+    assert!(body.data().await.unwrap().unwrap_err().is_reset());
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_resets_a_stream_cancels_its_attempt_and_nothing_else() {
     let (edge, mut upstream) = edge();
     let (mut send, _ended) = client(&edge).await;
