@@ -22,6 +22,7 @@ mod settings;
 mod summary;
 mod tls;
 mod tunnel;
+mod upload;
 mod wording;
 
 use std::sync::Arc;
