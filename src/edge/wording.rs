@@ -101,6 +101,14 @@ pub(super) fn race_failure(failed: &Failed, attempts: u32) -> Answer {
             match stage {
                 ConnectStage::Dns => "The upstream's name does not resolve. Check UPSTREAM_BASE_URL.",
                 ConnectStage::Tcp => "The upstream refused the connection. Check that it runs, and UPSTREAM_BASE_URL.",
+                ConnectStage::Proxy => {
+                    "The outbound proxy refused the connection to the upstream, or could not be reached. Check \
+                     OUTBOUND_PROXY, its user and password, and that the proxy may connect to the upstream."
+                }
+                ConnectStage::OpenFiles => {
+                    "No further connection can be opened, because the limit of open files is reached. Raise it, or lower \
+                     MAX_CLIENT_CONNECTIONS and UPSTREAM_MAX_CONNECTIONS."
+                }
                 ConnectStage::Tls => {
                     "The TLS handshake with the upstream failed. Check its certificate, and UPSTREAM_CA_FILE."
                 }
@@ -113,7 +121,8 @@ pub(super) fn race_failure(failed: &Failed, attempts: u32) -> Answer {
             match breach {
                 Breach::Closed => "The upstream closed the connection before its response headers were complete.",
                 Breach::Reset => "The upstream reset the connection before its response headers were complete.",
-                Breach::Malformed => "The upstream's answer is no HTTP/1.1 response.",
+                Breach::Malformed => "The upstream's answer is no HTTP response, or its head is too long.",
+                Breach::Unprocessed => "The upstream refused to process the request (an HTTP/2 stream was refused).",
             }
             .to_owned(),
         ),

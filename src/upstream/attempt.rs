@@ -9,10 +9,12 @@ use tokio::time::Instant;
 
 use super::Timeouts;
 use super::failure::{Breach, Failure};
-use super::pool::{Need, Pool};
+use super::pool::{Lease, Pool};
 use super::response::{Head, ResponseBody};
 use super::sending::SendBody;
+use super::stream;
 use super::upgrade::{Switched, is_websocket};
+use super::waiting::{Grant, Need};
 use super::wire::Gauge;
 use crate::body::Payload;
 use crate::headers::framing;
@@ -56,6 +58,11 @@ pub enum Phase {
 }
 
 impl Progress {
+    fn follow(&self, gauge: &Arc<Gauge>) {
+        // Set once: an attempt has one connection.
+        let _ = self.0.set(Arc::clone(gauge));
+    }
+
     /// Where the attempt is now.
     pub fn phase(&self) -> Phase {
         match self.0.get() {
@@ -72,7 +79,7 @@ impl Progress {
 ///
 /// Limits the wait for a connection and the connect by `timeouts`; the clocks for writing and for the head are the caller's, with
 /// the help of `progress`. While a passing body waits for its client, no time of the upstream's runs. Dropping the future
-/// ends the attempt at once: its connection is closed.
+/// ends the attempt at once: its connection is closed, or its stream on a shared one is reset.
 pub async fn attempt(
     pool: &Arc<Pool>,
     outbound: &Outbound,
@@ -85,11 +92,21 @@ pub async fn attempt(
         (false, true) => Need::Fresh,
         (false, false) => Need::Any,
     };
-    let mut lease = pool.checkout(need, timeouts).await?;
+    match pool.checkout(need, timeouts).await? {
+        Grant::Whole(lease) => send(lease, outbound, progress).await,
+        Grant::Seat(seat) => {
+            let gauge = Gauge::new();
+            progress.follow(&gauge);
+            stream::send(seat, outbound, gauge).await
+        }
+    }
+}
+
+/// Sends a request on a connection of its own and waits for its response head.
+async fn send(mut lease: Lease, outbound: &Outbound, progress: &Progress) -> Result<Head, Failure> {
     let gauge = Arc::clone(&lease.connection.gauge);
     gauge.begin(outbound.quotes_in_request());
-    // Set once: an attempt has one connection.
-    let _ = progress.0.set(Arc::clone(&gauge));
+    progress.follow(&gauge);
     let request = outbound.request(&gauge);
     let mut response = match lease.connection.sender.try_send_request(request).await {
         Ok(response) => response,
@@ -108,7 +125,7 @@ pub async fn attempt(
         let ended = || Failure::Broken(Breach::Closed, gauge.trace(), "the connection ended with its 101".into());
         let switched = Switched::take(&mut response).await.ok_or_else(ended)?;
         let (parts, incoming) = response.into_parts();
-        return Ok(Head { parts, body: ResponseBody::new(incoming, None), switched: Some(switched) });
+        return Ok(Head { parts, body: ResponseBody::on_connection(incoming, None), switched: Some(switched) });
     }
     let has_two_lengths = response.headers().contains_key(header::TRANSFER_ENCODING)
         && response.headers().contains_key(header::CONTENT_LENGTH);
@@ -116,7 +133,7 @@ pub async fn attempt(
         gauge.retire();
     }
     let (parts, incoming) = response.into_parts();
-    Ok(Head { parts, body: ResponseBody::new(incoming, Some(lease)), switched: None })
+    Ok(Head { parts, body: ResponseBody::on_connection(incoming, Some(lease)), switched: None })
 }
 
 /// Why a head that hyper takes is none for us.

@@ -1,41 +1,50 @@
-//! One new connection to an origin: DNS, TCP with happy eyeballs, TLS.
+//! One new connection to an origin: DNS, TCP with happy eyeballs, a proxy perhaps, TLS.
 
 use std::error::Error;
+use std::fmt;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioIo;
+use hyper_rustls::{DefaultServerNameResolver, HttpsConnector, ResolveServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tower_service::Service;
 
+use super::dial::{Dialer, ProxyError};
 use super::failure::{ConnectStage, Failure};
 use super::resolve::{DnsError, Resolver};
-use super::{Origin, TransportSettings};
-
-/// TCP keepalive of upstream connections: a peer that vanished without a word is noticed within minutes.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+use super::transport::Stream;
+use super::{Http2, Origin, TransportSettings};
 
 /// Opens connections to one origin.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum Connector {
-    Network {
-        https: HttpsConnector<HttpConnector<Resolver>>,
-        target: Uri,
-    },
+    Network(Network),
     /// Tests drive the engine over streams in memory, where time can stand still.
     #[cfg(test)]
-    Memory {
-        upstream: tokio::sync::mpsc::UnboundedSender<tokio::io::DuplexStream>,
-        delay: Duration,
-    },
+    Memory(Memory),
+}
+
+/// What is to be spoken on a new connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speak {
+    /// What `UPSTREAM_HTTP2` says.
+    AsSet,
+    /// HTTP/1.1, which alone can be left for another protocol.
+    Http1,
+}
+
+/// Connections over the network.
+pub(super) struct Network {
+    dialer: Dialer,
+    target: Uri,
+    http2: Http2,
+    /// ALPN offers what `UPSTREAM_HTTP2` says…
+    tls: Arc<ClientConfig>,
+    /// …or HTTP/1.1 alone. Both resume the same sessions.
+    tls_http1: Arc<ClientConfig>,
+    server_name: Arc<dyn ResolveServerName + Send + Sync>,
 }
 
 impl Connector {
@@ -45,64 +54,101 @@ impl Connector {
         settings: &TransportSettings,
         resolver: Resolver,
     ) -> Result<Self, rustls::Error> {
-        let mut tcp = HttpConnector::new_with_resolver(resolver);
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(KEEPALIVE));
         let roots = if origin.is_https() { trusted_roots(settings) } else { RootCertStore::empty() };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
+        let mut tls_http1 = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let https =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
-        Ok(Self::Network { https, target: origin.uri() })
+        tls_http1.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let mut tls = tls_http1.clone();
+        match settings.http2 {
+            Http2::Auto => tls.alpn_protocols.insert(0, b"h2".to_vec()),
+            Http2::PriorKnowledge => tls.alpn_protocols = vec![b"h2".to_vec()],
+            Http2::Off => {}
+        }
+        Ok(Self::Network(Network {
+            dialer: Dialer::new(resolver, settings.proxy.clone()),
+            target: origin.uri(),
+            http2: settings.http2,
+            tls: Arc::new(tls),
+            tls_http1: Arc::new(tls_http1),
+            server_name: Arc::new(DefaultServerNameResolver::default()),
+        }))
     }
 
-    /// Opens a connection, within `timeout`. Dropping the future gives the connect up.
-    pub(super) async fn connect(&self, timeout: Duration) -> Result<Stream, Failure> {
+    /// Opens a connection, within `timeout`, and tells whether HTTP/2 is spoken on it. Dropping the future gives the connect
+    /// up.
+    pub(super) async fn connect(&self, timeout: Duration, speak: Speak) -> Result<(Stream, bool), Failure> {
         match self {
-            Self::Network { https, target } => {
-                let connect = https.clone().call(target.clone());
-                match tokio::time::timeout(timeout, connect).await {
-                    Ok(Ok(stream)) => Ok(Stream::from(stream)),
-                    Ok(Err(error)) => Err(classify(error, timeout)),
-                    Err(_) => Err(Failure::ConnectTimeout(timeout)),
-                }
+            Self::Network(network) => {
+                let connect = tokio::time::timeout(timeout, network.connect(timeout, speak)).await;
+                connect.unwrap_or(Err(Failure::ConnectTimeout(timeout)))
             }
             #[cfg(test)]
-            Self::Memory { upstream, delay } => {
-                tokio::time::sleep(*delay).await;
-                let (ours, theirs) = tokio::io::duplex(64 * 1024);
-                let refused = |_| Failure::Connect(ConnectStage::Tcp, "nobody listens".into());
-                upstream.send(theirs).map_err(refused)?;
-                Ok(Stream::Memory(ours))
-            }
+            Self::Memory(memory) => memory.connect(speak).await,
         }
     }
 }
 
+impl Network {
+    async fn connect(&self, timeout: Duration, speak: Speak) -> Result<(Stream, bool), Failure> {
+        let tls = if speak == Speak::AsSet { &self.tls } else { &self.tls_http1 };
+        // Made anew for each connect, from parts that are shared: the time for each address depends on this call's.
+        let dialer = self.dialer.within(timeout);
+        let mut https = HttpsConnector::new(dialer, Arc::clone(tls), false, Arc::clone(&self.server_name));
+        let stream = https.call(self.target.clone()).await.map_err(|error| classify(error, timeout))?;
+        let stream = Stream::from(stream);
+        let is_http2 = speak == Speak::AsSet
+            && match self.http2 {
+                Http2::Auto => stream.has_negotiated_http2(),
+                Http2::PriorKnowledge => true,
+                Http2::Off => false,
+            };
+        Ok((stream, is_http2))
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Network").field("target", &self.target).field("http2", &self.http2).finish_non_exhaustive()
+    }
+}
+
+/// Which stage failed: the outermost that is named in the chain of causes.
 fn classify(error: Box<dyn Error + Send + Sync>, timeout: Duration) -> Failure {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error.as_ref());
-    let mut stage = ConnectStage::Tcp;
+    let mut stage = None;
     while let Some(error) = cause {
-        if error.is::<DnsError>() {
-            stage = ConnectStage::Dns;
+        if error.is::<ProxyError>() {
+            stage.get_or_insert(ConnectStage::Proxy);
+        } else if error.is::<DnsError>() {
+            stage.get_or_insert(ConnectStage::Dns);
         } else if error.is::<rustls::Error>() {
-            stage = ConnectStage::Tls;
+            stage.get_or_insert(ConnectStage::Tls);
         } else if let Some(io) = error.downcast_ref::<io::Error>() {
             if io.kind() == io::ErrorKind::TimedOut {
                 return Failure::ConnectTimeout(timeout);
             }
+            if is_about_open_files(io) {
+                stage = Some(ConnectStage::OpenFiles);
+            }
             // io::Error hides its inner error from source().
             if io.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>) {
-                stage = ConnectStage::Tls;
+                stage.get_or_insert(ConnectStage::Tls);
             }
         }
         cause = error.source();
     }
-    Failure::Connect(stage, error)
+    Failure::Connect(stage.unwrap_or(ConnectStage::Tcp), error)
+}
+
+/// Whether this process, or the whole machine, may open no further file or socket.
+fn is_about_open_files(error: &io::Error) -> bool {
+    // The standard library has no name for them; these are the numbers of every Unix.
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
 }
 
 /// The system's roots (`SSL_CERT_FILE` honoured), Mozilla's where there are none, and those of `UPSTREAM_CA_FILE`.
@@ -120,72 +166,56 @@ fn trusted_roots(settings: &TransportSettings) -> RootCertStore {
     roots
 }
 
-type TlsStream = TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>;
-
-/// A connection to an upstream. Plain ones lose the layers that only TLS needs.
-pub(super) enum Stream {
-    Tcp(TcpStream),
-    Tls(Box<TlsStream>),
-    #[cfg(test)]
-    Memory(tokio::io::DuplexStream),
+/// Connections over streams in memory, whose other ends the test receives.
+#[cfg(test)]
+#[derive(Debug)]
+pub(super) struct Memory {
+    upstream: tokio::sync::mpsc::UnboundedSender<tokio::io::DuplexStream>,
+    delay: Duration,
+    http2: std::sync::atomic::AtomicBool,
 }
 
-impl From<MaybeHttpsStream<TokioIo<TcpStream>>> for Stream {
-    fn from(stream: MaybeHttpsStream<TokioIo<TcpStream>>) -> Self {
-        match stream {
-            MaybeHttpsStream::Http(tcp) => Self::Tcp(tcp.into_inner()),
-            tls @ MaybeHttpsStream::Https(_) => Self::Tls(Box::new(TokioIo::new(tls))),
+#[cfg(test)]
+impl Connector {
+    pub(super) fn in_memory(
+        settings: &TransportSettings,
+        delay: Duration,
+    ) -> (Self, tokio::sync::mpsc::UnboundedReceiver<tokio::io::DuplexStream>) {
+        let (upstream, receiver) = tokio::sync::mpsc::unbounded_channel();
+        let http2 = (settings.http2 != Http2::Off).into();
+        (Self::Memory(Memory { upstream, delay, http2 }), receiver)
+    }
+
+    pub(super) fn negotiate_http2(&self, http2: bool) {
+        if let Self::Memory(memory) = self {
+            memory.http2.store(http2, std::sync::atomic::Ordering::Relaxed);
         }
     }
 }
 
-macro_rules! delegate {
-    ($self:ident, $stream:ident => $call:expr) => {
-        match $self.get_mut() {
-            Stream::Tcp($stream) => $call,
-            Stream::Tls(boxed) => {
-                let $stream = boxed.as_mut();
-                $call
-            }
-            #[cfg(test)]
-            Stream::Memory($stream) => $call,
-        }
-    };
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, stream => Pin::new(stream).poll_read(cx, buf))
+#[cfg(test)]
+impl Memory {
+    async fn connect(&self, speak: Speak) -> Result<(Stream, bool), Failure> {
+        tokio::time::sleep(self.delay).await;
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let refused = |_| Failure::Connect(ConnectStage::Tcp, "nobody listens".into());
+        self.upstream.send(theirs).map_err(refused)?;
+        let is_http2 = speak == Speak::AsSet && self.http2.load(std::sync::atomic::Ordering::Relaxed);
+        Ok((Stream::Memory(ours), is_http2))
     }
 }
 
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        delegate!(self, stream => Pin::new(stream).poll_write(cx, buf))
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        delegate!(self, stream => Pin::new(stream).poll_write_vectored(cx, bufs))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Tcp(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
-            #[cfg(test)]
-            Self::Memory(stream) => stream.is_write_vectored(),
+    #[test]
+    fn a_process_without_a_free_file_does_not_blame_the_upstream() {
+        for (number, stage) in [(24, ConnectStage::OpenFiles), (23, ConnectStage::OpenFiles), (111, ConnectStage::Tcp)]
+        {
+            let failure = classify(io::Error::from_raw_os_error(number).into(), Duration::ZERO);
+            assert!(matches!(failure, Failure::Connect(of, _) if of == stage), "{failure:?}");
+            assert!(!failure.may_have_reached());
         }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, stream => Pin::new(stream).poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, stream => Pin::new(stream).poll_shutdown(cx))
     }
 }

@@ -8,10 +8,10 @@ use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::connect::Stream;
 use super::failure::{ConnectStage, Failure};
 use super::pool::Slot;
 use super::sending::SendBody;
+use super::transport::Stream;
 use super::wire::{Gauge, Wire};
 use crate::shutdown::Tasks;
 

@@ -34,8 +34,12 @@ pub enum ConnectStage {
     Dns,
     /// The connection was refused, or its network is unreachable.
     Tcp,
+    /// `OUTBOUND_PROXY` refused, or could not be reached.
+    Proxy,
     /// The TLS handshake failed, the certificate above all.
     Tls,
+    /// This process, or the whole machine, may open no further socket.
+    OpenFiles,
 }
 
 /// How a connection failed that stood.
@@ -45,8 +49,11 @@ pub enum Breach {
     Closed,
     /// It was reset.
     Reset,
-    /// What came was no response head of HTTP/1.
+    /// What came was no response head.
     Malformed,
+    /// The upstream said that it did not process the request: a refused stream, or one above GOAWAY's last id
+    /// (RFC 9113 §8.7). Nor did it see a request that was never sent because of it.
+    Unprocessed,
 }
 
 /// What one request left on its connection.
@@ -54,9 +61,9 @@ pub enum Breach {
 pub struct Trace {
     /// The connection was taken from the pool.
     pub reused: bool,
-    /// Bytes of this request that were handed to the connection.
+    /// Bytes of this request that were handed to the connection; on HTTP/2 without what frames them.
     pub written: u64,
-    /// Bytes that came back.
+    /// Bytes that came back. On HTTP/2, of a connection that others use too, only what ended the request counts.
     pub read: u64,
 }
 
@@ -66,7 +73,7 @@ impl Failure {
         match self {
             Self::PoolTimeout(_) | Self::ConnectTimeout(_) | Self::Connect(..) => false,
             Self::WriteTimeout(_) | Self::HeaderTimeout(_) | Self::Client(_) => true,
-            Self::Broken(_, trace, _) => trace.written > 0,
+            Self::Broken(breach, trace, _) => *breach != Breach::Unprocessed && trace.written > 0,
         }
     }
 
@@ -79,10 +86,11 @@ impl Failure {
     }
 
     /// Whether a pooled connection simply was not there any more (RFC 9112 §9.3.1): it had been used before and ended
-    /// without a single byte of response.
+    /// without a single byte of response. A request that the upstream did not process is the same.
     pub fn is_stale(&self) -> bool {
         match self {
             Self::Broken(Breach::Closed | Breach::Reset, trace, _) => trace.reused && trace.read == 0,
+            Self::Broken(Breach::Unprocessed, ..) => true,
             Self::Broken(Breach::Malformed, ..)
             | Self::PoolTimeout(_)
             | Self::ConnectTimeout(_)
@@ -100,13 +108,16 @@ impl Failure {
             Self::ConnectTimeout(_) => "connect_timeout",
             Self::Connect(ConnectStage::Dns, _) => "dns",
             Self::Connect(ConnectStage::Tcp, _) => "refused",
+            Self::Connect(ConnectStage::Proxy, _) => "proxy",
             Self::Connect(ConnectStage::Tls, _) => "tls",
+            Self::Connect(ConnectStage::OpenFiles, _) => "open_files",
             Self::WriteTimeout(_) => "write_timeout",
             Self::HeaderTimeout(_) => "timeout",
             Self::Client(_) => "client",
             Self::Broken(Breach::Closed, ..) => "closed",
             Self::Broken(Breach::Reset, ..) => "reset",
             Self::Broken(Breach::Malformed, ..) => "malformed",
+            Self::Broken(Breach::Unprocessed, ..) => "refused_stream",
         }
     }
 }
@@ -144,8 +155,17 @@ mod tests {
             broken(Breach::Reset, true, 10, 1),
             broken(Breach::Malformed, true, 10, 0),
             Failure::HeaderTimeout(Duration::ZERO),
+            Failure::Client(ClientFault::Broken),
         ] {
             assert!(!failure.is_stale(), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_upstream_did_not_process_is_replaced_and_reached_nobody_however_much_was_written() {
+        for reused in [false, true] {
+            let failure = broken(Breach::Unprocessed, reused, 10, 13);
+            assert!(failure.is_stale() && !failure.may_have_reached() && failure.had_connection());
         }
     }
 

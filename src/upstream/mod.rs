@@ -5,8 +5,14 @@ mod attempt;
 #[cfg(test)]
 mod attempt_tests;
 mod connect;
+mod connecting;
 mod connection;
+mod dial;
 mod failure;
+#[cfg(test)]
+mod fake_http2;
+mod handshake;
+mod multiplex;
 mod pool;
 #[cfg(test)]
 mod pool_tests;
@@ -15,7 +21,15 @@ mod resolve;
 mod response;
 mod sending;
 mod settings;
+mod sharing;
+#[cfg(test)]
+mod sharing_tests;
+mod stream;
+#[cfg(test)]
+mod stream_tests;
+mod transport;
 mod upgrade;
+mod waiting;
 mod wire;
 
 pub use address::{BaseUrl, BaseUrlError, Origin, has_dot_segment};

@@ -1,78 +1,57 @@
-//! The connections to one upstream: how many, who waits for one, how long an idle one is kept.
+//! The connections to one upstream: how many, who gets one, how long an idle one is kept.
 //!
-//! A caller who finds no idle connection becomes a waiter and, while there is room, starts a connect. Whatever comes
-//! first serves it: its own connect, somebody else's, or a connection that became idle. A connect runs in a task of its
-//! own, so a caller who leaves never takes it away from those who need it.
+//! A caller who finds no connection that will do becomes a waiter and, while there is room, starts a connect. Whatever comes
+//! first serves him: his own connect, somebody else's, a connection that became idle, or a place on a shared one. A connect
+//! runs in a task of its own, so a caller who leaves never takes it away from those who need it.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::connect::Connector;
 use super::connection::Connection;
 use super::failure::Failure;
+use super::multiplex::Multiplex;
 use super::resolve::Resolver;
-use super::{Origin, Timeouts, TransportSettings};
+use super::sharing::{Seat, Sharing};
+use super::waiting::{Grant, Need, Protocol, Queue, Waiter};
+use super::{Http2, Origin, Timeouts, TransportSettings};
 use crate::shutdown::{Shutdown, Tasks};
 
-/// How old a connection may become before it is not used again: long enough to cost nothing, short enough to follow a
-/// load balancer or a name that points elsewhere. Each connection gets up to a fifth more or less.
-const MAX_AGE: Duration = Duration::from_secs(600);
 /// How long hyper may take to see the end of an exchange that was orderly, before its connection is given up.
 const HAND_OVER: Duration = Duration::from_secs(10);
 
 /// The connections to one origin, shared by every exchange that goes there.
 pub struct Pool {
-    connector: Connector,
-    settings: TransportSettings,
-    tasks: Tasks,
+    pub(super) connector: Connector,
+    is_https: bool,
+    pub(super) settings: TransportSettings,
+    pub(super) tasks: Tasks,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
-struct State {
-    /// Newest at the back: the connection that was used last is used first, the others may expire.
-    idle: VecDeque<Idle>,
+pub(super) struct State {
+    /// HTTP/1. Newest at the back: the connection that was used last is used first, the others may expire.
+    pub(super) idle: VecDeque<Idle>,
+    /// HTTP/2.
+    pub(super) sharing: Sharing,
     /// Sockets that are open or being opened.
-    open: usize,
-    /// Oldest at the front.
-    waiters: VecDeque<Waiter>,
-    next_waiter: u64,
+    pub(super) open: usize,
+    pub(super) queue: Queue,
 }
 
-struct Idle {
-    connection: Connection,
+pub(super) struct Idle {
+    pub(super) connection: Connection,
     since: Instant,
     /// Bytes read when it became idle: if there are more, the upstream spoke out of turn.
     read: u64,
 }
 
-/// What will do for an exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Need {
-    /// Any connection.
-    Any,
-    /// One that served nobody before.
-    Fresh,
-    /// One of its own that may leave HTTP/1.1: never from the pool, and never back to it.
-    Upgrade,
-}
-
-struct Waiter {
-    id: u64,
-    need: Need,
-    /// A connect was started for it.
-    connecting: bool,
-    connect_timeout: Duration,
-    answer: oneshot::Sender<Result<Connection, Failure>>,
-}
-
 /// The right to one socket. It lives as long as the socket does, and its end lets the next waiter connect.
-pub(super) struct Slot(Arc<Pool>);
+pub(super) struct Slot(pub(super) Arc<Pool>);
 
 impl Drop for Slot {
     fn drop(&mut self) {
@@ -105,18 +84,35 @@ impl Pool {
         tasks: Tasks,
     ) -> Result<Arc<Self>, rustls::Error> {
         let connector = Connector::new(origin, &settings, resolver)?;
-        Ok(Arc::new(Self { connector, settings, tasks, state: Mutex::default() }))
+        Ok(Arc::new(Self::with(connector, origin.is_https(), settings, tasks)))
     }
 
-    /// A pool whose upstream is whoever receives the other ends of the streams. Connecting takes `delay`.
+    fn with(connector: Connector, is_https: bool, settings: TransportSettings, tasks: Tasks) -> Self {
+        let protocol = match settings.http2 {
+            Http2::Auto if is_https => Protocol::Unknown,
+            Http2::Auto | Http2::Off => Protocol::Http1,
+            Http2::PriorKnowledge => Protocol::Http2,
+        };
+        let (idle, sharing, queue) = (VecDeque::new(), Sharing::default(), Queue::new(protocol));
+        let state = Mutex::new(State { idle, sharing, open: 0, queue });
+        Self { connector, is_https, settings, tasks, state }
+    }
+
+    /// A pool whose upstream is whoever receives the other ends of the streams. Connecting takes `delay`. With
+    /// `Http2::Auto` the upstream is an https origin that chooses HTTP/2.
     #[cfg(test)]
     pub(crate) fn in_memory(
         settings: TransportSettings,
         delay: Duration,
     ) -> (Arc<Self>, tokio::sync::mpsc::UnboundedReceiver<tokio::io::DuplexStream>) {
-        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
-        let (tasks, state) = (Tasks::default(), Mutex::default());
-        (Arc::new(Self { connector: Connector::Memory { upstream: sender, delay }, settings, tasks, state }), receiver)
+        let (connector, receiver) = Connector::in_memory(&settings, delay);
+        (Arc::new(Self::with(connector, true, settings, Tasks::default())), receiver)
+    }
+
+    /// From now on the upstream of [`in_memory`](Self::in_memory) chooses HTTP/1.1, or HTTP/2 again.
+    #[cfg(test)]
+    pub(super) fn negotiate_http2(&self, http2: bool) {
+        self.connector.negotiate_http2(http2);
     }
 
     /// The settings that it was made with.
@@ -129,22 +125,28 @@ impl Pool {
         self.state().open
     }
 
-    /// A connection for one exchange: an idle one, if that will do, or a new one.
+    pub(super) fn is_https(&self) -> bool {
+        self.is_https
+    }
+
+    /// A connection for one exchange, or a place on one: an idle one, if that will do, or a new one.
     ///
     /// Waits up to `timeouts.pool` for room and `timeouts.connect` for a connect. Cancel-safe: a connect
     /// that was started for a caller who left goes on, and serves the next one.
-    pub(super) async fn checkout(self: &Arc<Self>, need: Need, timeouts: Timeouts) -> Result<Lease, Failure> {
-        let idle = if need == Need::Any { self.take_idle() } else { None };
-        let connection = match idle {
-            Some(connection) => connection,
-            None => self.wait(need, timeouts).await?,
-        };
-        Ok(Lease { connection, may_return: need != Need::Upgrade, pool: Arc::clone(self) })
+    pub(super) async fn checkout(self: &Arc<Self>, need: Need, timeouts: Timeouts) -> Result<Grant, Failure> {
+        let idle = if need == Need::Any { self.take() } else { None };
+        match idle {
+            Some(grant) => Ok(grant),
+            None => self.wait(need, timeouts).await,
+        }
     }
 
-    fn take_idle(&self) -> Option<Connection> {
+    fn take(self: &Arc<Self>) -> Option<Grant> {
         let now = Instant::now();
         let mut state = self.state();
+        if let Some(connection) = state.sharing.take(None, self.settings.idle) {
+            return Some(Grant::Seat(Seat::new(connection, self)));
+        }
         let mut busy = Vec::new();
         let mut found = None;
         while let Some(idle) = state.idle.pop_back() {
@@ -159,7 +161,11 @@ impl Pool {
             busy.push(idle);
         }
         state.idle.extend(busy.into_iter().rev());
-        found
+        found.map(|connection| self.lease(connection, Need::Any))
+    }
+
+    pub(super) fn lease(self: &Arc<Self>, connection: Connection, need: Need) -> Grant {
+        Grant::Whole(Lease { connection, may_return: need != Need::Upgrade, pool: Arc::clone(self) })
     }
 
     fn is_unusable(&self, idle: &Idle, now: Instant) -> bool {
@@ -170,115 +176,48 @@ impl Pool {
             || connection.gauge.total_read() != idle.read
     }
 
-    async fn wait(self: &Arc<Self>, need: Need, timeouts: Timeouts) -> Result<Connection, Failure> {
-        let (mut waiting, mut answer) = self.enqueue(need, timeouts.connect);
-        let patience = tokio::time::sleep(timeouts.pool);
-        let result = tokio::select! {
-            biased;
-            result = &mut answer => result,
-            () = patience => {
-                if self.is_connecting(waiting.id) {
-                    // There was room in time; the connect has a clock of its own, and this one is for the unforeseen.
-                    let connect = timeouts.connect + timeouts.pool;
-                    match tokio::time::timeout(connect, &mut answer).await {
-                        Ok(result) => result,
-                        Err(_) => return Err(Failure::ConnectTimeout(connect)),
-                    }
-                } else {
-                    // It may have been served in this very moment.
-                    match answer.try_recv() {
-                        Ok(result) => Ok(result),
-                        Err(_) => return Err(Failure::PoolTimeout(timeouts.pool)),
-                    }
+    /// Gives free places on HTTP/2 connections to those who wait.
+    pub(super) fn seat(self: &Arc<Self>, state: &mut State) {
+        let (mut index, mut is_full) = (0, state.sharing.is_empty());
+        while !is_full && let Some(waiter) = state.queue.get(index) {
+            let after = match waiter.need {
+                Need::Any => None,
+                Need::Fresh => Some(waiter.id),
+                Need::Upgrade => {
+                    index += 1;
+                    continue;
                 }
-            }
-        };
-        waiting.is_served = true;
-        // The sender is only dropped together with the pool.
-        result.unwrap_or(Err(Failure::PoolTimeout(timeouts.pool)))
-    }
-
-    fn enqueue(
-        self: &Arc<Self>,
-        need: Need,
-        connect_timeout: Duration,
-    ) -> (Waiting, oneshot::Receiver<Result<Connection, Failure>>) {
-        let (answer, receiver) = oneshot::channel();
-        let mut state = self.state();
-        let id = state.next_waiter;
-        state.next_waiter += 1;
-        let connecting = state.open < self.settings.max_connections;
-        state.waiters.push_back(Waiter { id, need, connecting, connect_timeout, answer });
-        if connecting {
-            state.open += 1;
-            self.connect_for(id, need, connect_timeout);
-        } else if need != Need::Any {
-            // No room for a new connection, but some are idle: the oldest of them makes room.
-            drop(state.idle.pop_front());
-        } else if let Some(idle) = state.idle.pop_back() {
-            // Idle, and still not taken a moment ago: hyper has not seen the end of its last exchange.
-            self.hand_over_when_ready(idle.connection);
-        }
-        drop(state);
-        (Waiting { pool: Arc::clone(self), id, is_served: false }, receiver)
-    }
-
-    fn is_connecting(&self, id: u64) -> bool {
-        self.state().waiters.iter().any(|waiter| waiter.id == id && waiter.connecting)
-    }
-
-    /// Opens a connection in a task of its own. The caller has counted it as open.
-    fn connect_for(self: &Arc<Self>, id: u64, need: Need, timeout: Duration) {
-        let pool = Arc::clone(self);
-        self.tasks.spawn(async move {
-            let slot = Slot(Arc::clone(&pool));
-            let connection = match pool.connector.connect(timeout).await {
-                Ok(stream) => {
-                    Connection::open(stream, slot, &pool.tasks, jittered(MAX_AGE), need == Need::Upgrade).await
-                }
-                Err(failure) => Err(failure),
             };
-            pool.deliver(id, need, connection);
-        });
+            let Some(connection) = state.sharing.take(after, self.settings.idle) else {
+                is_full = after.is_none();
+                index += 1;
+                continue;
+            };
+            let Some(waiter) = state.queue.take(index) else { break };
+            if let Err(Ok(Grant::Seat(seat))) = waiter.answer.send(Ok(Grant::Seat(Seat::new(connection, self)))) {
+                state.sharing.leave(&seat.refused());
+            }
+        }
     }
 
-    /// Hands a new connection to the waiter it was opened for, or to the next one, or keeps it. An error concerns only
-    /// the waiter it was opened for.
-    fn deliver(&self, id: u64, need: Need, result: Result<Connection, Failure>) {
+    /// A place on an HTTP/2 connection is free again.
+    pub(super) fn leave(self: &Arc<Self>, connection: &Arc<Multiplex>) {
         let mut state = self.state();
-        let own = state.waiters.iter().position(|waiter| waiter.id == id);
-        let own = own.and_then(|index| state.waiters.remove(index));
-        let mut connection = match (result, own) {
-            (result, Some(waiter)) => match waiter.answer.send(result) {
-                Ok(()) | Err(Err(_)) => return,
-                Err(Ok(connection)) => connection,
-            },
-            (Ok(connection), None) => connection,
-            (Err(failure), None) => {
-                tracing::debug!(%failure, "a connect failed that nobody waits for any more");
-                return;
-            }
-        };
-        if need == Need::Upgrade {
-            return;
+        state.sharing.leave(connection);
+        self.seat(&mut state);
+        let needs_room = |waiter: &Waiter| waiter.need != Need::Any && waiter.has_no_hope();
+        if state.queue.position(needs_room).is_some() {
+            state.sharing.close_idle();
         }
-        while let Some(index) = state.waiters.iter().position(|waiter| waiter.need != Need::Upgrade) {
-            let Some(waiter) = state.waiters.remove(index) else { break };
-            match waiter.answer.send(Ok(connection)) {
-                Ok(()) | Err(Err(_)) => return,
-                Err(Ok(back)) => connection = back,
-            }
-        }
-        state.keep(connection);
     }
 
-    /// Takes back a connection whose exchange is over.
+    /// Takes back an HTTP/1 connection whose exchange is over.
     fn park(self: &Arc<Self>, connection: Connection) {
         if connection.is_closed() || connection.expires <= Instant::now() {
             return;
         }
         let mut state = self.state();
-        if state.waiters.is_empty() {
+        if state.queue.is_empty() {
             state.keep(connection);
         } else {
             drop(state);
@@ -287,28 +226,28 @@ impl Pool {
     }
 
     /// Serves a waiter with a connection as soon as hyper has seen the end of its last exchange.
-    fn hand_over_when_ready(self: &Arc<Self>, mut connection: Connection) {
+    pub(super) fn hand_over_when_ready(self: &Arc<Self>, mut connection: Connection) {
         let pool = Arc::clone(self);
         self.tasks.spawn(async move {
-            if let Ok(true) = tokio::time::timeout(HAND_OVER, connection.ready()).await {
+            if let Ok(true) = timeout(HAND_OVER, connection.ready()).await {
                 pool.hand_over(connection);
             }
         });
     }
 
-    /// Gives a used connection to the oldest waiter that it can serve, unless an older one needs its place for a fresh
-    /// one: then it is closed, and [`released`](Self::released) goes on from there.
-    fn hand_over(&self, mut connection: Connection) {
+    /// Gives a used connection to the oldest waiter that it can serve, unless an older one needs its place for a new one:
+    /// then it is closed, and [`released`](Self::released) goes on from there.
+    fn hand_over(self: &Arc<Self>, mut connection: Connection) {
         connection.gauge.kept();
         let mut state = self.state();
-        while let Some(index) = state.waiters.iter().position(|waiter| waiter.need == Need::Any || !waiter.connecting) {
-            if state.waiters[index].need != Need::Any {
+        while let Some(index) = state.queue.position(|waiter| waiter.need == Need::Any || waiter.has_no_hope()) {
+            if state.queue.get(index).is_none_or(|waiter| waiter.need != Need::Any) {
                 return;
             }
-            let Some(waiter) = state.waiters.remove(index) else { break };
-            match waiter.answer.send(Ok(connection)) {
-                Ok(()) | Err(Err(_)) => return,
-                Err(Ok(back)) => connection = back,
+            let Some(waiter) = state.queue.take(index) else { return };
+            match waiter.answer.send(Ok(self.lease(connection, Need::Any))) {
+                Err(Ok(Grant::Whole(lease))) => connection = lease.connection,
+                _ => return,
             }
         }
         state.keep(connection);
@@ -318,34 +257,31 @@ impl Pool {
     fn released(self: &Arc<Self>) {
         let mut state = self.state();
         state.open -= 1;
-        if state.open < self.settings.max_connections
-            && let Some(waiter) = state.waiters.iter_mut().find(|waiter| !waiter.connecting)
-        {
-            waiter.connecting = true;
-            let (id, need, timeout) = (waiter.id, waiter.need, waiter.connect_timeout);
-            state.open += 1;
-            self.connect_for(id, need, timeout);
-        }
+        self.place(&mut state, None);
     }
 
     /// Closes what has been idle for too long, until the process drains; then everything idle.
     pub async fn maintain(self: Arc<Self>, shutdown: Shutdown) {
         let pause = (self.settings.idle / 4).clamp(Duration::from_millis(50), Duration::from_secs(15));
         let mut draining = std::pin::pin!(shutdown.draining());
-        while tokio::time::timeout(pause, draining.as_mut()).await.is_err() {
+        while timeout(pause, draining.as_mut()).await.is_err() {
             let now = Instant::now();
-            self.state().idle.retain(|idle| !self.is_unusable(idle, now));
+            let mut state = self.state();
+            state.idle.retain(|idle| !self.is_unusable(idle, now));
+            state.sharing.expire(self.settings.idle);
         }
-        self.state().idle.clear();
+        let mut state = self.state();
+        state.idle.clear();
+        state.sharing.expire(Duration::ZERO);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    fn keep(&mut self, connection: Connection) {
+    pub(super) fn keep(&mut self, connection: Connection) {
         connection.gauge.kept();
         let read = connection.gauge.total_read();
         self.idle.push_back(Idle { connection, since: Instant::now(), read });
@@ -356,24 +292,4 @@ impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("settings", &self.settings).finish_non_exhaustive()
     }
-}
-
-/// A place in the queue, given up when its owner leaves.
-struct Waiting {
-    pool: Arc<Pool>,
-    id: u64,
-    is_served: bool,
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if !self.is_served {
-            self.pool.state().waiters.retain(|waiter| waiter.id != self.id);
-        }
-    }
-}
-
-/// Up to a fifth more or less, so that connections that were opened together do not end together.
-fn jittered(age: Duration) -> Duration {
-    age.mul_f64(0.8 + 0.4 * fastrand::f64())
 }

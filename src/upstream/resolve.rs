@@ -71,7 +71,8 @@ impl Resolver {
         Self(Arc::new(Inner { ttl, lookups: Semaphore::new(MAX_LOOKUPS), names: Mutex::default() }))
     }
 
-    async fn resolve(self, name: String) -> Result<Vec<SocketAddr>, DnsError> {
+    /// The addresses of a name, with port 0.
+    pub(super) async fn resolve(self, name: String) -> Result<Vec<SocketAddr>, DnsError> {
         let lookup = || async {
             // The semaphore is never closed.
             let _permit = self.0.lookups.acquire().await;

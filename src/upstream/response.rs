@@ -2,16 +2,19 @@
 
 use std::error::Error;
 use std::fmt;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use h2::RecvStream;
 use http::{HeaderMap, response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::pool::Lease;
 use super::sending::without_forbidden_trailers;
+use super::sharing::Seat;
 use super::upgrade::Switched;
 
 /// A complete response head and what follows it.
@@ -26,26 +29,58 @@ pub struct Head {
 }
 
 /// A response body. With its last byte its connection goes back to the pool, if the exchange was orderly; dropped
-/// earlier, it closes the connection at once.
-pub struct ResponseBody {
-    incoming: Incoming,
-    /// The trailers were passed on, and with them the body ended.
-    has_ended: bool,
-    lease: Option<Lease>,
+/// earlier, it closes the connection at once, or resets its stream where others use the connection too.
+pub struct ResponseBody(Source);
+
+enum Source {
+    Whole(Incoming, Option<Lease>),
+    Stream(Arrival),
+    /// It has ended, or broke off.
+    Over,
+}
+
+/// A body on a stream of an HTTP/2 connection. The order matters: the stream ends before its seat is free.
+struct Arrival {
+    stream: RecvStream,
+    /// Bytes still to come, where the head announced a length. h2 compares.
+    left: Option<u64>,
+    data_ended: bool,
+    _seat: Seat,
 }
 
 impl ResponseBody {
     /// A body on a connection of its own; without one it has come already, as nothing.
-    pub(super) fn new(incoming: Incoming, lease: Option<Lease>) -> Self {
-        Self { incoming, has_ended: false, lease }
+    pub(super) fn on_connection(incoming: Incoming, lease: Option<Lease>) -> Self {
+        Self(Source::Whole(incoming, lease))
     }
 
+    /// A body on a stream.
+    pub(super) fn on_stream(stream: RecvStream, length: Option<u64>, seat: Seat) -> Self {
+        Self(Source::Stream(Arrival { stream, left: length, data_ended: false, _seat: seat }))
+    }
+
+    /// The end of an orderly exchange.
     fn release(&mut self) {
-        if let Some(lease) = self.lease.take()
+        if let Source::Whole(_, Some(lease)) = mem::replace(&mut self.0, Source::Over)
             && lease.connection.gauge.is_reusable()
         {
             lease.park();
         }
+    }
+}
+
+impl Arrival {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        if !self.data_ended {
+            if let Some(data) = ready!(self.stream.poll_data(cx)?) {
+                self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+                // What is in our hands makes room for more, as it does on a socket. An error means that the stream is over.
+                let _ = self.stream.flow_control().release_capacity(data.len());
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            self.data_ended = true;
+        }
+        self.stream.poll_trailers(cx).map(|trailers| trailers.map(|found| found.map(Frame::trailers)).transpose())
     }
 }
 
@@ -55,13 +90,16 @@ impl Body for ResponseBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
-        if this.has_ended {
-            return Poll::Ready(None);
-        }
-        let frame = ready!(Pin::new(&mut this.incoming).poll_frame(cx));
+        let frame = match &mut this.0 {
+            Source::Whole(incoming, _) => {
+                ready!(Pin::new(incoming).poll_frame(cx)).map(|result| result.map_err(Self::Error::from))
+            }
+            Source::Stream(arrival) => ready!(arrival.poll_frame(cx)).map(|result| result.map_err(Self::Error::from)),
+            Source::Over => None,
+        };
         match frame {
             Some(Ok(frame)) if frame.is_trailers() => {
-                this.has_ended = true;
+                // They are the end: nobody need ask for it.
                 this.release();
                 let frame = without_forbidden_trailers(frame);
                 let is_empty = frame.trailers_ref().is_none_or(HeaderMap::is_empty);
@@ -69,8 +107,8 @@ impl Body for ResponseBody {
             }
             Some(Ok(data)) => Poll::Ready(Some(Ok(data))),
             Some(Err(error)) => {
-                this.lease = None;
-                Poll::Ready(Some(Err(error.into())))
+                this.0 = Source::Over;
+                Poll::Ready(Some(Err(error)))
             }
             None => {
                 this.release();
@@ -80,11 +118,20 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.has_ended || self.incoming.is_end_stream()
+        match &self.0 {
+            Source::Whole(incoming, _) => incoming.is_end_stream(),
+            Source::Stream(arrival) => arrival.stream.is_end_stream(),
+            Source::Over => true,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.0 {
+            Source::Whole(incoming, _) => incoming.size_hint(),
+            Source::Stream(arrival) if arrival.stream.is_end_stream() => SizeHint::with_exact(0),
+            Source::Stream(arrival) => arrival.left.map_or_else(SizeHint::default, SizeHint::with_exact),
+            Source::Over => SizeHint::with_exact(0),
+        }
     }
 }
 
@@ -98,6 +145,6 @@ impl Drop for ResponseBody {
 
 impl fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseBody").field("has_ended", &self.has_ended).finish_non_exhaustive()
+        f.debug_struct("ResponseBody").field("is_end_stream", &self.is_end_stream()).finish_non_exhaustive()
     }
 }

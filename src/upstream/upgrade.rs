@@ -10,8 +10,8 @@ use http::{HeaderMap, Response, header};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::connect::Stream;
 use super::pool::Slot;
+use super::transport::Stream;
 use super::wire::Wire;
 
 /// The upstream's end of a tunnel: what it sent behind its `101` comes first.

@@ -1,4 +1,4 @@
-//! What passes between a socket and hyper's client, counted.
+//! What passes between a socket and an HTTP client, counted.
 //!
 //! hyper says neither when a request has been written completely nor whether a single byte came back. Both decide what
 //! may be repeated, so the wrapper around the socket keeps count: [`Wire`] writes the [`Gauge`], attempts read it.
@@ -9,7 +9,7 @@ use std::sync::atomic::{
     AtomicBool, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -166,7 +166,8 @@ impl Gauge {
         }
     }
 
-    fn wrote(&self, bytes: usize) {
+    /// So many bytes were handed on.
+    pub(crate) fn wrote(&self, bytes: usize) {
         self.written.fetch_add(bytes as u64, Relaxed);
         self.progress.store(self.now(), Relaxed);
     }
@@ -189,16 +190,50 @@ impl Gauge {
     }
 }
 
-/// A stream under hyper's client. `S` is plaintext (outside of TLS); `G` lives exactly as long as the socket.
+/// The requests on one HTTP/2 connection that were handed over whole, and wait for the socket to take them.
+#[derive(Debug, Default)]
+pub(crate) struct Unflushed {
+    is_any: AtomicBool,
+    gauges: Mutex<Vec<Arc<Gauge>>>,
+}
+
+impl Unflushed {
+    /// The last frame of a request is about to be given to h2: the next flush that comes to an end has written it. Before
+    /// and not after, because h2's flush may be over before we are back; so this is early by a moment, and never missed.
+    pub(crate) fn add(&self, gauge: &Arc<Gauge>) {
+        self.gauges().push(Arc::clone(gauge));
+        self.is_any.store(true, Release);
+    }
+
+    fn flushed(&self) {
+        if self.is_any.swap(false, Acquire) {
+            self.gauges().drain(..).for_each(|gauge| gauge.flushed());
+        }
+    }
+
+    fn gauges(&self) -> MutexGuard<'_, Vec<Arc<Gauge>>> {
+        self.gauges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A stream under an HTTP client. `S` is plaintext (outside of TLS); `G` lives exactly as long as the socket.
 pub(crate) struct Wire<S, G> {
     stream: S,
     gauge: Arc<Gauge>,
+    /// Where several requests are on the way at once.
+    unflushed: Option<Arc<Unflushed>>,
     guard: G,
 }
 
 impl<S, G> Wire<S, G> {
+    /// For HTTP/1: the gauge is that of the request under way.
     pub(crate) fn new(stream: S, gauge: Arc<Gauge>, guard: G) -> Self {
-        Self { stream, gauge, guard }
+        Self { stream, gauge, unflushed: None, guard }
+    }
+
+    /// For HTTP/2: the gauge is that of the connection, requests have their own.
+    pub(crate) fn shared(stream: S, gauge: Arc<Gauge>, unflushed: Arc<Unflushed>, guard: G) -> Self {
+        Self { stream, gauge, unflushed: Some(unflushed), guard }
     }
 
     /// The stream itself, for another protocol than HTTP, and what lives as long as the socket.
@@ -207,18 +242,26 @@ impl<S, G> Wire<S, G> {
     }
 
     /// A failed write is not the end: the upstream may have answered before it closed, and the answer lies in the socket.
-    /// So the write stays pending, and reading finds either a head or the end of the connection.
-    fn write_failed<T>(&self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+    /// So the write stays pending, and reading finds either a head or the end of the connection. h2 needs no such help: it
+    /// reads all there is before it writes.
+    fn write_failed<T>(&self, cx: &mut Context<'_>, error: io::Error) -> Poll<io::Result<T>> {
+        if self.unflushed.is_some() {
+            return Poll::Ready(Err(error));
+        }
         if !self.gauge.write_failed.swap(true, Relaxed) {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
     }
 
-    fn after_write(&self, cx: &mut Context<'_>, taken: Option<usize>) -> Poll<io::Result<usize>> {
-        let Some(bytes) = taken else { return self.write_failed(cx) };
-        self.gauge.wrote(bytes);
-        Poll::Ready(Ok(bytes))
+    fn after_write(&self, cx: &mut Context<'_>, taken: io::Result<usize>) -> Poll<io::Result<usize>> {
+        match taken {
+            Ok(bytes) => {
+                self.gauge.wrote(bytes);
+                Poll::Ready(Ok(bytes))
+            }
+            Err(error) => self.write_failed(cx, error),
+        }
     }
 }
 
@@ -236,7 +279,7 @@ impl<S: AsyncWrite + Unpin, G: Unpin> AsyncWrite for Wire<S, G> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let quoted = this.gauge.quoted(buf);
-        let taken = ready!(Pin::new(&mut this.stream).poll_write(cx, quoted.as_deref().unwrap_or(buf))).ok();
+        let taken = ready!(Pin::new(&mut this.stream).poll_write(cx, quoted.as_deref().unwrap_or(buf)));
         this.after_write(cx, taken)
     }
 
@@ -251,8 +294,7 @@ impl<S: AsyncWrite + Unpin, G: Unpin> AsyncWrite for Wire<S, G> {
         let taken = match &quoted {
             Some(bytes) => ready!(stream.poll_write(cx, bytes)),
             None => ready!(stream.poll_write_vectored(cx, bufs)),
-        }
-        .ok();
+        };
         this.after_write(cx, taken)
     }
 
@@ -262,10 +304,13 @@ impl<S: AsyncWrite + Unpin, G: Unpin> AsyncWrite for Wire<S, G> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if ready!(Pin::new(&mut this.stream).poll_flush(cx)).is_err() {
-            return this.write_failed(cx);
+        if let Err(error) = ready!(Pin::new(&mut this.stream).poll_flush(cx)) {
+            return this.write_failed(cx, error);
         }
-        this.gauge.flushed();
+        match &this.unflushed {
+            Some(unflushed) => unflushed.flushed(),
+            None => this.gauge.flushed(),
+        }
         Poll::Ready(Ok(()))
     }
 

@@ -21,7 +21,6 @@ pub const PRIORITIZED: u8 = 0x20;
 
 /// Error codes (§7).
 pub const NO_ERROR: u32 = 0;
-pub const PROTOCOL_ERROR: u32 = 1;
 pub const REFUSED_STREAM: u32 = 7;
 pub const CANCEL: u32 = 8;
 pub const ENHANCE_YOUR_CALM: u32 = 11;
@@ -31,7 +30,6 @@ pub const ENABLE_PUSH: u16 = 2;
 pub const MAX_CONCURRENT_STREAMS: u16 = 3;
 pub const INITIAL_WINDOW_SIZE: u16 = 4;
 pub const MAX_FRAME_SIZE: u16 = 5;
-pub const MAX_HEADER_LIST_SIZE: u16 = 6;
 
 /// The largest window (§6.9.1).
 pub const LARGEST_WINDOW: u32 = (1 << 31) - 1;

@@ -6,6 +6,7 @@ mod never_after_headers;
 mod replacement;
 mod retry;
 mod retry_safe;
+mod retry_statuses;
 
 use super::upstream::{Behaviour, answer};
 

@@ -173,6 +173,19 @@ fn the_old_certificate_stays_while_the_new_files_are_broken() {
 }
 
 #[test]
+fn the_health_check_speaks_tls_as_well() {
+    let (upstream, authority) = (FakeUpstream::start(), Authority::new());
+    let files = Files::with(&authority.issue());
+    let forebay = files.settings(&upstream).start();
+    let check = |port: u16| files.settings(&upstream).set("LISTEN_PORT", port).argument("healthcheck").run();
+    let (log, status) = check(forebay.port);
+    assert_eq!(status, Some(0), "{log}");
+    let (port, _) = (forebay.port, drop(forebay));
+    let (log, status) = check(port);
+    assert!(status == Some(1) && log.contains("not well"), "{log}");
+}
+
+#[test]
 fn files_that_cannot_be_used_are_a_problem_at_start() {
     let authority = Authority::new();
     let (one, other) = (authority.issue(), authority.issue());

@@ -81,6 +81,11 @@ impl H2Client {
         self.wire.write_all(bytes.as_ref())
     }
 
+    /// Writes these bytes, reading nothing meanwhile; whether the peer took them within that time.
+    pub fn write_within(&mut self, bytes: &[u8], most: Duration) -> bool {
+        self.wire.write_all_within(bytes, most)
+    }
+
     /// Sends a whole request and reads its answer.
     #[track_caller]
     pub fn ask(&mut self, request: &Request) -> Response {
@@ -143,11 +148,10 @@ impl H2Client {
         while !body.is_empty() {
             let room = self.streams.room(stream).min(16 * 1024).min(body.len());
             if room == 0 {
-                assert_ne!(self.closed, Some(Cut::Timeout), "the peer gives no window for stream {stream}");
                 if self.closed.is_some() || self.streams.is_over(stream) {
                     return;
                 }
-                self.pump_or_close();
+                assert_ne!(self.pump(), Err(Cut::Timeout), "the peer gives no window for stream {stream}");
                 continue;
             }
             let (now, later) = body.split_at(room);
@@ -210,7 +214,9 @@ impl H2Client {
             if let Some(cut) = self.closed {
                 return Response { cut: Some(cut), ..response.clone() };
             }
-            self.pump_or_close();
+            if self.pump() == Err(Cut::Timeout) {
+                return Response { cut: Some(Cut::Timeout), ..self.streams.response(stream).clone() };
+            }
         }
     }
 
@@ -269,12 +275,6 @@ impl H2Client {
         while !condition(self) {
             assert!(self.closed.is_none(), "waited for {what}, but the connection ended: {:?}", self.closed);
             assert_ne!(self.pump(), Err(Cut::Timeout), "waited in vain for {what}");
-        }
-    }
-
-    fn pump_or_close(&mut self) {
-        if self.pump() == Err(Cut::Timeout) {
-            self.closed = Some(Cut::Timeout);
         }
     }
 

@@ -60,7 +60,12 @@ impl Wire {
 
     /// Writes all of it; whether the peer still took it.
     pub(super) fn write_all(&mut self, bytes: &[u8]) -> bool {
-        self.socket().set_write_timeout(Some(PATIENCE)).unwrap();
+        self.write_all_within(bytes, PATIENCE)
+    }
+
+    /// The same, as long as each part is taken within that time.
+    pub(super) fn write_all_within(&mut self, bytes: &[u8], most: Duration) -> bool {
+        self.socket().set_write_timeout(Some(most)).unwrap();
         match self {
             Self::Plain(socket) => socket.write_all(bytes),
             Self::Tls(tls) => tls.write_all(bytes).and_then(|()| tls.flush()),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::client::{Cut, Response, get};
+use crate::client::{Cut, Response};
 use crate::expect::{assert_error, is_own};
 use crate::forebay::{Forebay, Settings};
 use crate::upstream::{AnyUpstream, PATIENCE, Seen};

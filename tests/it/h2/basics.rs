@@ -40,7 +40,8 @@ fn a_request_arrives_as_it_would_have_on_http1() {
 fn bodies_pass_byte_for_byte_with_and_without_a_length() {
     let upstream = FakeUpstream::start();
     upstream.script([echo()]);
-    let mut client = forebay_for(&upstream).connect_h2();
+    let forebay = forebay_for(&upstream);
+    let mut client = forebay.connect_h2();
     for length in [0_u32, 1, 65_535, 65_536, 3_000_001] {
         let body: Vec<u8> = (0..length).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         for asked in [post("/", &body), request("PUT", "/").chunks(body.chunks(50_000))] {
@@ -49,14 +50,17 @@ fn bodies_pass_byte_for_byte_with_and_without_a_length() {
         }
     }
     for seen in upstream.seen() {
-        assert_eq!(seen.framing, Framing::Length, "a buffered body goes out with its length: {seen:?}");
+        // An empty one may have none: nothing announced it.
+        let framed = seen.framing == Framing::Length || (seen.body.is_empty() && seen.framing == Framing::None);
+        assert!(framed, "a buffered body goes out with its length: {seen:?}");
     }
 }
 
 #[test]
 fn a_request_without_a_body_gets_no_framing() {
     let upstream = FakeUpstream::start();
-    let mut client = forebay_for(&upstream).connect_h2();
+    let forebay = forebay_for(&upstream);
+    let mut client = forebay.connect_h2();
     for method in ["GET", "POST", "DELETE", "OPTIONS", "PROPFIND"] {
         upstream.forget();
         assert_relayed(&client.ask(&request(method, "/m")), 200, "ok");
@@ -68,7 +72,8 @@ fn a_request_without_a_body_gets_no_framing() {
 #[test]
 fn targets_pass_byte_for_byte() {
     let upstream = FakeUpstream::start();
-    let mut client = forebay_for(&upstream).connect_h2();
+    let forebay = forebay_for(&upstream);
+    let mut client = forebay.connect_h2();
     for target in [
         "/",
         "//a//b",
@@ -93,7 +98,8 @@ fn targets_pass_byte_for_byte() {
 #[test]
 fn answers_without_a_body_end_with_their_head() {
     let upstream = FakeUpstream::start();
-    let mut client = forebay_for(&upstream).connect_h2();
+    let forebay = forebay_for(&upstream);
+    let mut client = forebay.connect_h2();
     upstream.script([answer(200).field("X-Up", "1").field("Content-Length", "12345").no_framing().into()]);
     let response = client.ask(&request("HEAD", "/"));
     assert_relayed(&response, 200, "");
@@ -112,7 +118,8 @@ fn answers_without_a_body_end_with_their_head() {
 #[test]
 fn statuses_and_bodies_pass_however_the_upstream_framed_them() {
     let upstream = FakeUpstream::start();
-    let mut client = forebay_for(&upstream).connect_h2();
+    let forebay = forebay_for(&upstream);
+    let mut client = forebay.connect_h2();
     for status in [200, 206, 302, 400, 404, 429, 500, 503, 599] {
         upstream.script([answer(status).field("Retry-After", "7").body("as it came").into()]);
         let response = client.ask(&get("/"));
@@ -156,7 +163,8 @@ fn hop_by_hop_and_own_fields_of_answers_are_removed() {
 #[test]
 fn the_health_path_is_answered_here() {
     let upstream = FakeUpstream::start();
-    let mut client = forebay_for(&upstream).connect_h2();
+    let forebay = forebay_for(&upstream);
+    let mut client = forebay.connect_h2();
     let response = client.ask(&get("/healthz"));
     assert_eq!((response.status, response.text().replace(' ', "").trim()), (200, "{\"ok\":true}"));
     assert!(is_own(&response), "{response:?}");
@@ -215,7 +223,8 @@ fn an_upgrade_to_http2_is_not_made() {
         .field("Connection", "Upgrade, HTTP2-Settings")
         .field("Upgrade", "h2c")
         .field("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA");
-    let mut client = forebay_for(&upstream).connect();
+    let forebay = forebay_for(&upstream);
+    let mut client = forebay.connect();
     for _ in 0..2 {
         assert_relayed(&client.ask(&asked), 200, "ok");
     }

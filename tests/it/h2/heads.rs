@@ -12,7 +12,8 @@ fn with_fields(count: usize) -> Request {
 #[test]
 fn a_head_has_at_most_128_fields() {
     let upstream = FakeUpstream::start();
-    let mut client = forebay_for(&upstream).connect_h2();
+    let forebay = forebay_for(&upstream);
+    let mut client = forebay.connect_h2();
     assert_relayed(&client.ask(&with_fields(120)), 200, "ok");
     for count in [129, 140, 1000] {
         assert_error(&client.ask(&with_fields(count)), 431, "headers_too_large");
@@ -69,7 +70,8 @@ fn a_target_that_is_too_long_is_named_so_where_it_could_be_read() {
 #[test]
 fn a_request_names_one_host() {
     let upstream = FakeUpstream::start();
-    let mut client = forebay_for(&upstream).connect_h2();
+    let forebay = forebay_for(&upstream);
+    let mut client = forebay.connect_h2();
     for asked in [
         get("/").no_host(),
         get("/").host("a").field("host", "b"),
@@ -98,7 +100,8 @@ fn cookie_crumbs_are_joined() {
 fn an_expectation_is_consumed_without_a_100() {
     let upstream = FakeUpstream::start();
     upstream.script([echo()]);
-    let mut client = forebay_for(&upstream).connect_h2();
+    let forebay = forebay_for(&upstream);
+    let mut client = forebay.connect_h2();
     // The body does not wait for a 100, and none comes.
     let response = client.ask(&post("/", "hello").field("expect", "100-continue"));
     assert_relayed(&response, 200, "hello");
@@ -111,7 +114,8 @@ fn an_expectation_is_consumed_without_a_100() {
 #[test]
 fn connect_is_not_allowed() {
     let (upstream, trap) = (FakeUpstream::start(), FakeUpstream::start());
-    let mut client = forebay_for(&upstream).connect_h2();
+    let forebay = forebay_for(&upstream);
+    let mut client = forebay.connect_h2();
     let stream = client.send_fields(&[(":method", "CONNECT"), (":authority", &trap.authority())], false);
     let response = client.read(stream);
     assert_error(&response, 405, "method_not_allowed");
@@ -122,7 +126,8 @@ fn connect_is_not_allowed() {
 #[test]
 fn websocket_over_http2_is_not_offered() {
     let upstream = FakeUpstream::start();
-    let mut client = forebay_for(&upstream).connect_h2();
+    let forebay = forebay_for(&upstream);
+    let mut client = forebay.connect_h2();
     // SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441 §3).
     assert!(client.setting(8).is_none_or(|value| value == 0));
     let fields = [

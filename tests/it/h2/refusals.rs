@@ -11,7 +11,8 @@ use crate::upstream::{FakeUpstream, close, echo, stall};
 fn failures_of_the_upstream() {
     let upstream = FakeUpstream::start();
     upstream.answer_with(|seen, _| if seen.path() == "/stall" { stall() } else { close() });
-    let mut client = Settings::in_front_of(&upstream).set("UPSTREAM_MAX_ATTEMPTS", 2).start().connect_h2();
+    let forebay = Settings::in_front_of(&upstream).set("UPSTREAM_MAX_ATTEMPTS", 2).start();
+    let mut client = forebay.connect_h2();
     let response = client.ask(&get("/close"));
     assert_error(&response, 502, "upstream_request_error");
     assert_eq!(attempts(&response), Some(2));
@@ -39,7 +40,8 @@ fn the_dialect_is_that_of_the_client() {
 fn a_body_above_the_cap_is_refused_and_its_connection_goes_on() {
     let upstream = FakeUpstream::start();
     upstream.script([echo()]);
-    let mut client = patient(&upstream).set("MAX_REQUEST_BODY_BYTES", "100KB").start().connect_h2();
+    let forebay = patient(&upstream).set("MAX_REQUEST_BODY_BYTES", "100KiB").start();
+    let mut client = forebay.connect_h2();
     let body = vec![b'q'; 300_000];
     // A window that is not given back would be used up after a few of them.
     for _ in 0..30 {
@@ -49,7 +51,7 @@ fn a_body_above_the_cap_is_refused_and_its_connection_goes_on() {
             assert_eq!(attempts(&response), Some(0));
         }
     }
-    let body = vec![b'q'; 100_000];
+    let body = vec![b'q'; 102_400];
     assert_relayed(&client.ask(&post("/", &body)), 200, &body);
     assert_eq!(upstream.seen().len(), 1);
 }
@@ -57,7 +59,8 @@ fn a_body_above_the_cap_is_refused_and_its_connection_goes_on() {
 #[test]
 fn a_refusal_by_its_length_comes_before_the_body() {
     let upstream = FakeUpstream::start();
-    let mut client = patient(&upstream).set("MAX_REQUEST_BODY_BYTES", 1000).start().connect_h2();
+    let forebay = patient(&upstream).set("MAX_REQUEST_BODY_BYTES", 1000).start();
+    let mut client = forebay.connect_h2();
     let stream = client.open(&request("POST", "/").field("content-length", "99999999"));
     assert_error(&client.read(stream), 413, "payload_too_large");
     assert_relayed(&client.ask(&post("/", "x")), 200, "ok");
@@ -67,7 +70,8 @@ fn a_refusal_by_its_length_comes_before_the_body() {
 fn a_stream_that_its_client_resets_ends_its_attempt_and_no_other() {
     let upstream = FakeUpstream::start();
     upstream.script([stall()]);
-    let mut client = Settings::in_front_of(&upstream).set("RESPONSE_HEADER_TIMEOUT_SECONDS", 20).start().connect_h2();
+    let forebay = Settings::in_front_of(&upstream).set("RESPONSE_HEADER_TIMEOUT_SECONDS", 20).start();
+    let mut client = forebay.connect_h2();
     let first = client.send(&post("/1", "x"));
     upstream.wait_seen(1);
     client.send(&post("/2", "x"));
@@ -84,7 +88,8 @@ fn a_stream_that_its_client_resets_ends_its_attempt_and_no_other() {
 #[test]
 fn an_upload_that_its_client_resets_costs_the_upstream_nothing() {
     let upstream = FakeUpstream::start();
-    let mut client = forebay_for(&upstream).connect_h2();
+    let forebay = forebay_for(&upstream);
+    let mut client = forebay.connect_h2();
     let stream = client.open(&post("/", vec![b'x'; 1000]));
     client.data(stream, b"abc", false);
     client.round_trip();

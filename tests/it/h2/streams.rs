@@ -14,7 +14,8 @@ fn a_hundred_streams_are_served_at_once() {
     let gate = Gate::new();
     let waiting = gate.clone();
     upstream.answer_with(move |_, _| raw("").then_await(&waiting).then_do(echo()));
-    let mut client = forebay_for(&upstream).connect_h2();
+    let forebay = forebay_for(&upstream);
+    let mut client = forebay.connect_h2();
     assert!(client.setting(frames::MAX_CONCURRENT_STREAMS).is_none_or(|most| most >= 100));
     let streams: Vec<u32> = (0..100).map(|n| client.send(&post(format!("/{n}"), format!("body {n}")))).collect();
     upstream.wait_seen(100);
@@ -34,7 +35,8 @@ fn a_slow_answer_is_in_nobodys_way() {
         "/slow" => raw("").then_await(&waiting).then_do(answer(200).body("slow")),
         path => answer(200).body(path).into(),
     });
-    let mut client = forebay_for(&upstream).connect_h2();
+    let forebay = forebay_for(&upstream);
+    let mut client = forebay.connect_h2();
     let slow = client.send(&get("/slow"));
     upstream.wait_seen(1);
     for number in 0..20 {
@@ -55,7 +57,8 @@ fn the_head_and_every_event_are_flushed_as_they_come() {
         behaviour = behaviour.then_await(gate).then_chunk(event(n));
     }
     upstream.script([behaviour.then_last_chunk()]);
-    let mut client = forebay_for(&upstream).connect_h2();
+    let forebay = forebay_for(&upstream);
+    let mut client = forebay.connect_h2();
     let stream = client.send(&get("/sse"));
     let head = client.read_head(stream);
     assert_eq!((head.status, head.get("content-type").as_deref()), (200, Some("text/event-stream")));
@@ -100,7 +103,8 @@ fn a_stream_whose_window_is_used_up_stops_its_upstream_and_no_other() {
 #[test]
 fn an_answer_that_breaks_off_is_a_reset_and_the_connection_goes_on() {
     let upstream = FakeUpstream::start();
-    let mut client = forebay_for(&upstream).connect_h2();
+    let forebay = forebay_for(&upstream);
+    let mut client = forebay.connect_h2();
     for (what, broken) in [
         ("a length", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart"),
         ("chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n"),
@@ -132,7 +136,8 @@ fn a_broken_event_stream_ends_with_an_event_of_the_clients_dialect() {
     let gate = Gate::new();
     let head = answer(200).field("Content-Type", "text/event-stream").chunked_head();
     upstream.script([head.then_chunk("data: 1\n\n").then_await(&gate).then_close()]);
-    let mut client = forebay_for(&upstream).connect_h2();
+    let forebay = forebay_for(&upstream);
+    let mut client = forebay.connect_h2();
     let stream = client.send(&post("/v1/chat/completions", "{}"));
     client.read_body(stream, 9);
     gate.open();

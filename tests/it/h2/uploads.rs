@@ -9,7 +9,8 @@ use crate::upstream::{Behaviour, FakeUpstream, Framing, Gate, answer, echo};
 fn no_byte_goes_upstream_before_the_body_is_complete() {
     let upstream = FakeUpstream::start();
     upstream.script([echo()]);
-    let mut client = super::forebay_for(&upstream).connect_h2();
+    let forebay = super::forebay_for(&upstream);
+    let mut client = forebay.connect_h2();
     let stream = client.open(&request("POST", "/"));
     for part in [b"ab", b"cd"] {
         client.data(stream, part, false);
@@ -25,7 +26,8 @@ fn no_byte_goes_upstream_before_the_body_is_complete() {
 fn trailers_of_a_request_arrive_behind_chunks() {
     let upstream = FakeUpstream::start();
     upstream.script([echo()]);
-    let mut client = super::forebay_for(&upstream).connect_h2();
+    let forebay = super::forebay_for(&upstream);
+    let mut client = forebay.connect_h2();
     let stream = client.open(&request("POST", "/").field("trailer", "x-t"));
     client.data(stream, b"hello", false);
     client.trailers(stream, &[("x-t", "v")]);
@@ -43,7 +45,8 @@ fn an_answer_during_the_upload_reaches_a_streaming_client() {
     let gate = Gate::new();
     let early = Behaviour::from(answer(413).body("too much")).early().then_await_deaf(&gate);
     upstream.script([early, echo()]);
-    let mut client = patient(&upstream).set("LANE", "stream").start().connect_h2();
+    let forebay = patient(&upstream).set("LANE", "stream").start();
+    let mut client = forebay.connect_h2();
     let stream = client.open(&request("POST", "/up").field("content-length", "1000000"));
     client.data(stream, b"the beginning", false);
     let response = client.read(stream);
@@ -58,7 +61,8 @@ fn an_answer_during_the_upload_reaches_a_streaming_client() {
 #[test]
 fn an_upload_that_does_not_go_on_is_a_client_timeout() {
     let upstream = FakeUpstream::start();
-    let mut client = patient(&upstream).set("CLIENT_BODY_TIMEOUT_SECONDS", "0.6").start().connect_h2();
+    let forebay = patient(&upstream).set("CLIENT_BODY_TIMEOUT_SECONDS", "0.6").start();
+    let mut client = forebay.connect_h2();
     let stream = client.open(&post("/", vec![b'x'; 1000]));
     client.data(stream, b"abc", false);
     // Others are served meanwhile.
@@ -73,7 +77,8 @@ fn an_upload_with_progress_may_take_its_time() {
     let upstream = FakeUpstream::start();
     upstream.script([echo()]);
     let settings = patient(&upstream).set("CLIENT_BODY_TIMEOUT_SECONDS", 2).set("CLIENT_HEADER_TIMEOUT_SECONDS", "0.5");
-    let mut client = settings.set("CLIENT_IDLE_SECONDS", "0.5").start().connect_h2();
+    let forebay = settings.set("CLIENT_IDLE_SECONDS", "0.5").start();
+    let mut client = forebay.connect_h2();
     let stream = client.open(&request("POST", "/"));
     for _ in 0..12 {
         client.data(stream, b"x", false);

@@ -64,10 +64,8 @@ fn streams_are_told_apart_and_read_piece_by_piece() {
     let response = client.read_until(slow, Duration::from_millis(50), |r| r.body.len() > 3);
     assert_eq!((response.text().as_str(), response.cut), ("one", Some(Cut::Timeout)));
     gate.open();
-    let mut client = connect(&upstream.url());
-    let slow = client.send(&get("/slow"));
     assert_eq!(client.read(slow).text(), "onetwo");
-    assert_eq!((upstream.accepted(), upstream.most_streams()), (2, 2));
+    assert_eq!((upstream.accepted(), upstream.most_streams()), (1, 2));
 }
 
 #[test]
@@ -137,9 +135,6 @@ fn windows_hold_back_what_was_not_granted() {
     let stream = client.send(&get("/"));
     let response = client.read_until(stream, Duration::from_millis(200), |_| false);
     assert_eq!((response.body.len(), response.cut), (1000, Some(Cut::Timeout)));
-    let mut client = H2Client::with_stream_window(port, 1000);
-    let stream = client.send(&get("/"));
-    client.read_body(stream, 1000);
     client.grant(stream, 1_000_000);
     assert_eq!(client.read(stream).body.len(), 100_000);
 }

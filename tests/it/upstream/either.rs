@@ -38,6 +38,14 @@ impl AnyUpstream {
         }
     }
 
+    /// What it speaks.
+    pub fn protocol(&self) -> &'static str {
+        match self {
+            Self::One(_) => "HTTP/1.1",
+            Self::Two(_) => "HTTP/2",
+        }
+    }
+
     /// What [`Self::host_field`] must be in every request.
     pub fn authority(&self) -> String {
         match self {

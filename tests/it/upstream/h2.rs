@@ -15,7 +15,7 @@ use std::thread;
 use tokio::sync::watch;
 
 use super::{Authority, Ledger, Seen};
-pub use script::{Play, Reply, refuse, reply, reset, stall};
+pub use script::{Play, refuse, reply, reset, stall};
 
 /// A running upstream. Dropped, it closes its listener and all its connections.
 pub struct H2Upstream {

@@ -74,15 +74,6 @@ impl Ledger {
         );
     }
 
-    /// Waits until so many connections were accepted.
-    #[track_caller]
-    pub fn wait_accepted(&self, count: usize) {
-        self.wait_pages(
-            |pages| pages.accepted >= count,
-            |pages| format!("{count} connections, of which {} came", pages.accepted),
-        );
-    }
-
     #[track_caller]
     fn wait_pages(&self, mut condition: impl FnMut(&Pages) -> bool, what: impl Fn(&Pages) -> String) {
         let end = Instant::now() + PATIENCE;

@@ -90,7 +90,7 @@ impl Streams {
                 }
             }
             frames::HEADERS => {
-                self.block = Some((frame.has(frames::END_STREAM), frame.stream, frame.content().to_vec()))
+                self.block = Some((frame.has(frames::END_STREAM), frame.stream, frame.content().to_vec()));
             }
             frames::CONTINUATION => {
                 let (_, stream, block) = self.block.as_mut().unwrap();

@@ -1,7 +1,7 @@
 //! An HTTP/2 upstream whose every frame is the test's: for what no library would send.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -137,6 +137,11 @@ impl Peer {
     /// The head of an answer.
     pub fn head(&mut self, stream: u32, status: u16, end: bool) -> bool {
         self.send(frames::headers(stream, end, &frames::block(&[(":status", status.to_string())])))
+    }
+
+    /// Ends the connection.
+    pub fn hang_up(&mut self) {
+        let _ = self.socket.shutdown(Shutdown::Both);
     }
 
     fn fill(&mut self) -> bool {

@@ -1,0 +1,255 @@
+//! Who shares an HTTP/2 connection, who gets a new one, and that nobody harms his neighbours. In paused time.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::Reason;
+use http::{HeaderValue, Response};
+use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::fake_http2::{answer, fetch, get, next, pool, send, serve_all, serve_one, while_serving};
+use super::{Breach, Failure, Http2, Progress, Timeouts, attempt};
+use crate::shutdown::Shutdown;
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_opens_as_many_connections_as_its_streams_need() {
+    for (http2, requests, max_streams, sockets) in [
+        (Http2::PriorKnowledge, 250, 100, 3),
+        (Http2::PriorKnowledge, 250, 1000, 3),
+        (Http2::PriorKnowledge, 30, 10, 3),
+        (Http2::PriorKnowledge, 3, 1, 3),
+        (Http2::Auto, 80, 100, 1),
+        (Http2::Auto, 250, 100, 3),
+    ] {
+        let (pool, upstream) = pool(http2, 100, 100);
+        let count = serve_all(upstream, max_streams, Duration::from_secs(5));
+        let mut all = JoinSet::new();
+        for _ in 0..requests {
+            let pool = Arc::clone(&pool);
+            all.spawn(async move { fetch(&pool, "/").await.unwrap() });
+        }
+        assert_eq!(all.join_all().await.len(), requests);
+        assert_eq!(count.load(Relaxed), sockets, "{http2:?}, {requests} requests, {max_streams} streams");
+        // …and the next ones find them.
+        assert!(fetch(&pool, "/").await.is_ok());
+        assert_eq!(count.load(Relaxed), sockets);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_for_whom_there_is_no_connection_wait_for_a_stream() {
+    let (pool, upstream) = pool(Http2::PriorKnowledge, 1, 1000);
+    let count = serve_all(upstream, 10, Duration::from_secs(1));
+    let mut all = JoinSet::new();
+    for _ in 0..50 {
+        let pool = Arc::clone(&pool);
+        all.spawn(async move { fetch(&pool, "/").await.unwrap() });
+    }
+    let start = Instant::now();
+    assert_eq!(all.join_all().await.len(), 50);
+    assert_eq!((count.load(Relaxed), start.elapsed().as_secs()), (1, 6), "a connect, and five times ten");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_turns_out_to_speak_http1_gives_everyone_a_connection() {
+    let (pool, mut upstream) = pool(Http2::Auto, 100, 1000);
+    pool.negotiate_http2(false);
+    let count = tokio::spawn(async move {
+        let mut count = 0;
+        while let Ok(Some(mut stream)) = timeout(Duration::from_secs(9), upstream.recv()).await {
+            count += 1;
+            tokio::spawn(async move {
+                while stream.read_buf(&mut Vec::new()).await.unwrap() > 0 {
+                    stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+                }
+            });
+        }
+        count
+    });
+    let mut all = JoinSet::new();
+    for _ in 0..8 {
+        let pool = Arc::clone(&pool);
+        all.spawn(async move { fetch(&pool, "/").await.unwrap() });
+    }
+    assert_eq!(all.join_all().await.len(), 8);
+    // The grace is shorter than the connect: nobody waited for the first connection to tell.
+    assert_eq!(count.await.unwrap(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_anothers_connect_connects_himself_when_it_fails_or_takes_too_long() {
+    for hangs in [false, true] {
+        let (pool, upstream) = pool(Http2::Auto, 100, if hangs { 60_000 } else { 100 });
+        drop(upstream);
+        let mut all = JoinSet::new();
+        for _ in 0..5 {
+            let pool = Arc::clone(&pool);
+            all.spawn(async move { fetch(&pool, "/").await.unwrap_err() });
+        }
+        sleep(Duration::from_millis(310)).await;
+        assert_eq!(pool.open(), if hangs { 5 } else { 0 });
+        for failure in all.join_all().await {
+            assert_eq!(failure.label(), if hangs { "connect_timeout" } else { "refused" });
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fresh_connection_is_a_new_one_and_an_idle_one_is_closed_after_its_time() {
+    let (pool, upstream) = pool(Http2::PriorKnowledge, 10, 1000);
+    let _count = serve_all(upstream, 100, Duration::ZERO);
+    tokio::spawn(Arc::clone(&pool).maintain(Shutdown::default()));
+    assert_eq!(fetch(&pool, "/").await.unwrap(), "0");
+    assert_eq!(fetch(&pool, "/").await.unwrap(), "0");
+    let fresh = attempt(&pool, &get("/"), true, Timeouts::for_tests(), &Progress::default()).await.unwrap();
+    assert_eq!(fresh.body.collect().await.unwrap().to_bytes(), "1");
+    for _ in 0..3 {
+        sleep(Duration::from_secs(45)).await;
+        assert_eq!(fetch(&pool, "/").await.unwrap(), "0", "the oldest serves, so that the others may go");
+    }
+    assert_eq!(pool.open(), 1);
+    sleep(Duration::from_secs(80)).await;
+    assert_eq!(pool.open(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn goaway_takes_a_connection_out_of_service_and_lets_its_streams_finish() {
+    let (pool, mut upstream) = pool(Http2::PriorKnowledge, 10, 1000);
+    let script = async {
+        let mut first = serve_one(&mut upstream, 100).await;
+        let (_, mut respond) = next(&mut first).await;
+        first.graceful_shutdown();
+        let first = tokio::spawn(async move { while let Some(Ok(_)) = first.accept().await {} });
+        sleep(Duration::from_secs(1)).await;
+        let mut second = serve_one(&mut upstream, 100).await;
+        answer(&mut next(&mut second).await.1, "second");
+        tokio::spawn(async move { while let Some(Ok(_)) = second.accept().await {} });
+        sleep(Duration::from_secs(5)).await;
+        answer(&mut respond, "first");
+        first.await.unwrap();
+    };
+    let client = async {
+        let (first, ()) = tokio::join!(fetch(&pool, "/"), async {
+            sleep(Duration::from_secs(2)).await;
+            assert_eq!(fetch(&pool, "/").await.unwrap(), "second");
+        });
+        assert_eq!(first.unwrap(), "first");
+    };
+    tokio::join!(script, client);
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(pool.open(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_resets_his_stream_and_leaves_his_neighbours_alone() {
+    let (pool, mut upstream) = pool(Http2::PriorKnowledge, 10, 1000);
+    let script = async {
+        let mut server = serve_one(&mut upstream, 100).await;
+        let (request, mut stays) = next(&mut server).await;
+        assert_eq!(request.uri().path(), "/stays");
+        let (_, mut leaves) = next(&mut server).await;
+        let reason = while_serving(&mut server, std::future::poll_fn(|cx| leaves.poll_reset(cx))).await;
+        assert_eq!(reason.unwrap(), Reason::CANCEL);
+        answer(&mut stays, "here");
+        while_serving(&mut server, sleep(Duration::from_secs(1))).await;
+    };
+    let client = async {
+        let gone = get("/gone");
+        let (while_connecting, stays, leaves) = tokio::join!(
+            timeout(Duration::from_millis(500), send(&pool, &gone)),
+            fetch(&pool, "/stays"),
+            timeout(Duration::from_secs(3), fetch(&pool, "/leaves")),
+        );
+        assert!(while_connecting.is_err() && leaves.is_err());
+        assert_eq!(stays.unwrap(), "here");
+    };
+    tokio::join!(script, client);
+    assert_eq!(pool.open(), 1, "the connect of the one who left served the others");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_nothing_harms_no_stream_beside_its_own() {
+    let (pool, mut upstream) = pool(Http2::PriorKnowledge, 1, 1000);
+    let frames = 20_000;
+    tokio::spawn(async move {
+        let mut server = serve_one(&mut upstream, 100).await;
+        while let Some(Ok((_, mut respond))) = server.accept().await {
+            tokio::spawn(async move {
+                let mut stream = respond.send_response(Response::new(()), false).unwrap();
+                for number in 0..frames {
+                    let token = Bytes::from(vec![b'x'; 100]);
+                    stream.reserve_capacity(token.len());
+                    while stream.capacity() < token.len() {
+                        if !matches!(std::future::poll_fn(|cx| stream.poll_capacity(cx)).await, Some(Ok(_))) {
+                            return;
+                        }
+                    }
+                    stream.send_data(token, number + 1 == frames).unwrap();
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+    });
+    let stalled = send(&pool, &get("/stalled")).await.unwrap();
+    let reads = fetch(&pool, "/reads").await.unwrap();
+    assert_eq!(reads.len(), frames * 100);
+    // …and it gets all of its own when it reads again.
+    assert_eq!(stalled.body.collect().await.unwrap().to_bytes().len(), frames * 100);
+    assert_eq!(pool.open(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_does_not_answer_a_ping_is_given_up() {
+    let (pool, mut upstream) = pool(Http2::PriorKnowledge, 1, 1000);
+    let script = async {
+        let mut server = serve_one(&mut upstream, 1).await;
+        let held = next(&mut server).await;
+        // Nobody reads the connection from here on, and nobody closes it.
+        sleep(Duration::from_secs(60)).await;
+        drop((server, held));
+    };
+    let client = async {
+        let start = Instant::now();
+        let failure = fetch(&pool, "/").await.unwrap_err();
+        assert!(matches!(failure, Failure::Broken(Breach::Closed, ..)), "{failure:?}");
+        assert!((25..=41).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(pool.open(), 0);
+    };
+    tokio::join!(script, client);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_is_http1_even_where_everything_else_is_http2() {
+    let (pool, mut upstream) = pool(Http2::PriorKnowledge, 2, 1000);
+    let mut upgrade = get("/");
+    upgrade.is_upgrade = true;
+    upgrade.headers.insert("connection", HeaderValue::from_static("Upgrade"));
+    upgrade.headers.insert("upgrade", HeaderValue::from_static("websocket"));
+    let script = async {
+        let mut server = serve_one(&mut upstream, 1).await;
+        answer(&mut next(&mut server).await.1, "h2");
+        let serving = tokio::spawn(async move { while let Some(Ok(_)) = server.accept().await {} });
+        let mut stream = upstream.recv().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            stream.read_buf(&mut request).await.unwrap();
+        }
+        assert!(request.starts_with(b"GET / HTTP/1.1\r\n"));
+        let head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        (stream, serving)
+    };
+    let client = async {
+        assert_eq!(fetch(&pool, "/").await.unwrap(), "h2");
+        let head = send(&pool, &upgrade).await.unwrap();
+        assert!(head.switched.is_some());
+        assert_eq!(pool.open(), 2);
+    };
+    let _ends = tokio::join!(script, client);
+}
