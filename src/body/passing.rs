@@ -44,7 +44,8 @@ impl Error for ClientFault {}
 struct State {
     /// Read already, in an attempt to keep the whole body.
     beginning: Beginning,
-    rest: UnsyncBoxBody<Bytes, ()>,
+    /// None once it was left.
+    rest: Option<UnsyncBoxBody<Bytes, ()>>,
     length: Option<u64>,
     progress: Duration,
     clock: LazyDeadline,
@@ -61,7 +62,7 @@ impl Passing {
     {
         let (is_touched, has_ended) = (!beginning.is_empty(), beginning.is_empty() && rest.is_end_stream());
         let length = rest.size_hint().exact().filter(|_| !is_touched);
-        let (rest, clock) = (rest.map_err(|_| ()).boxed_unsync(), LazyDeadline::default());
+        let (rest, clock) = (Some(rest.map_err(|_| ()).boxed_unsync()), LazyDeadline::default());
         Self(Arc::new(Mutex::new(State {
             beginning,
             rest,
@@ -99,6 +100,13 @@ impl Passing {
         self.state().poll_frame(cx)
     }
 
+    /// Lets go of what the client has not sent yet: nobody waits for it any more. To whoever still polls it stays pending,
+    /// because an end would look like the end of the request.
+    pub fn leave(&self) {
+        let rest = self.state().rest.take();
+        drop(rest);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -115,11 +123,12 @@ impl State {
         if let Some(chunk) = self.beginning.next() {
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
-        match Pin::new(&mut self.rest).poll_frame(cx) {
+        let Some(rest) = &mut self.rest else { return Poll::Pending };
+        match Pin::new(&mut *rest).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.clock.clear();
                 self.is_touched = true;
-                self.has_ended = self.rest.is_end_stream();
+                self.has_ended = rest.is_end_stream();
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(()))) => self.failed(ClientFault::Broken),
@@ -187,6 +196,13 @@ impl Payload {
         }
     }
 
+    /// Lets go of what is left with the client.
+    pub fn leave(&self) {
+        if let Self::Passing(passing) = self {
+            passing.leave();
+        }
+    }
+
     /// Whether HTTP/1.1 can frame it by chunks alone: its length is unknown, or something follows it.
     pub fn needs_chunks(&self) -> bool {
         match self {
@@ -224,6 +240,16 @@ mod tests {
         drop(sender);
         assert!(poll_fn(|cx| passing.poll_frame(cx)).await.is_none());
         assert!(poll_fn(|cx| passing.poll_frame(cx)).await.is_none() && passing.has_ended());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_left_is_let_go_and_never_looks_like_an_end() {
+        let (mut sender, body) = Channel::<Bytes, ()>::new(2);
+        let passing = Passing::new(Beginning::default(), body, Duration::from_secs(30));
+        passing.leave();
+        assert!(sender.send_data(Bytes::from_static(b"x")).await.is_err());
+        assert!(tokio::time::timeout(Duration::from_secs(3600), poll_fn(|cx| passing.poll_frame(cx))).await.is_err());
+        assert!(!passing.has_ended() && passing.fault().is_none());
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,6 +14,7 @@ use super::onward::{Onward, outbound};
 use super::outgoing::{Carrier, OutBody};
 use super::respond::Door;
 use super::summary::Summary;
+use super::upload::Upload;
 use super::wording::{body_failure, race_failure, too_large};
 use super::{Edge, guard};
 use crate::answer::{Answer, Code};
@@ -34,6 +35,7 @@ pub(super) async fn exchange(
     request: Request<Incoming>,
 ) -> Response<OutBody> {
     let (mut parts, body) = request.into_parts();
+    let body = Upload::new(body, carrier);
     hop::name_host(&mut parts);
     // "OPTIONS *" is about the server as a whole, and goes to "/".
     let path = if parts.uri.path() == "*" { "/" } else { parts.uri.path() };
@@ -43,7 +45,8 @@ pub(super) async fn exchange(
     let answers = route.map_or(&edge.answers, |route| &route.settings.answers);
     let dialect = Dialect::recognise(answers.dialect, &parts.headers, path);
     let takes_trailers = !carrier.is_http1() || trailers::are_accepted(&parts.headers);
-    let door = Door { carrier, answers, dialect, takes_trailers, shutdown: &edge.shutdown };
+    let is_head = parts.method == Method::HEAD;
+    let door = Door { carrier, answers, dialect, is_head, takes_trailers, shutdown: &edge.shutdown };
     let quotes = match carrier {
         Carrier::Http1(turn) => turn.with_quotes(std::mem::take),
         Carrier::Http2(_) => Vec::new(),
@@ -127,7 +130,7 @@ impl<'a> Scene<'a> {
         &self,
         route: Option<&'a Arc<Route>>,
         parts: request::Parts,
-        body: Incoming,
+        body: Upload,
         timeline: &mut Timeline,
     ) -> Result<Reply<'a>, Answer> {
         let target = guard::check(&parts, self.edge.settings.max_header_bytes)?;
@@ -159,17 +162,19 @@ impl<'a> Scene<'a> {
         };
         let expectation = header_expectation(settings, mode, &parts, &target, &payload).await;
         let outbound = outbound(&self.edge.settings, settings, self.arrival, parts, onward, payload);
-        match race::run(course(route, mode), &outbound, expectation, timeline).await {
-            RaceEnd::Committed(committed) => {
-                let is_read = outbound.body.has_ended();
-                Ok(Reply::Upstream { head: Box::new(committed.head), route, is_read })
-            }
+        let end = race::run(course(route, mode), &outbound, expectation, timeline).await;
+        let is_read = outbound.body.has_ended();
+        if !self.carrier.is_http1() {
+            outbound.body.leave();
+        }
+        match end {
+            RaceEnd::Committed(committed) => Ok(Reply::Upstream { head: Box::new(committed.head), route, is_read }),
             RaceEnd::Failed(failed) => Err(race_failure(&failed, timeline.attempts())),
         }
     }
 
     /// RFC 6455 §4.1: a GET of HTTP/1.1, and no body.
-    fn is_websocket(&self, parts: &request::Parts, body: &Incoming) -> bool {
+    fn is_websocket(&self, parts: &request::Parts, body: &Upload) -> bool {
         self.carrier.is_http1()
             && parts.version == Version::HTTP_11
             && parts.method == Method::GET
@@ -197,7 +202,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Takes the body in as its lane and its size want it: kept whole, or passed on as it comes.
-    async fn take_in(&self, settings: &RouteSettings, lane: Lane, mut body: Incoming) -> Result<Intake, Answer> {
+    async fn take_in(&self, settings: &RouteSettings, lane: Lane, mut body: Upload) -> Result<Intake, Answer> {
         let whole = if lane == Lane::Stream { Mode::Once } else { Mode::Race };
         if body.is_end_stream() {
             return Ok(Intake::Payload(Payload::default(), whole));

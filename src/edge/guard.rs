@@ -8,6 +8,7 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method, Uri, Version};
 
 use crate::answer::{Answer, Code};
+use crate::headers::hop;
 use crate::size::ByteSize;
 
 /// Names that some servers read as framing fields because they fold `_` and `-`.
@@ -70,7 +71,11 @@ fn check_host(parts: &Parts) -> Result<(), Answer> {
         _ => None,
     };
     let Some(authority) = parts.uri.authority() else { return Ok(()) };
-    let agrees = host.is_none_or(|host| same_authority(&host, authority, parts.uri.scheme_str()));
+    // HTTP/1.0 may leave the field out; an empty one names another host than the target does.
+    let agrees = match host {
+        Some(host) => same_authority(&host, authority, parts.uri.scheme_str()),
+        None => !parts.headers.contains_key(HOST),
+    };
     if agrees && !authority.as_str().contains('@') {
         Ok(())
     } else {
@@ -98,6 +103,10 @@ fn check_framing(headers: &HeaderMap) -> Result<(), Answer> {
         && (codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
     {
         return Err(refuse("The only transfer coding that is read here is exactly \"chunked\"."));
+    }
+    // HTTP/1's parser has refused them; HTTP/2 carries whatever it is given.
+    if !hop::names_are_tokens(headers) {
+        return Err(refuse("A field name has a character that no field name may have."));
     }
     if FRAMING_TWINS.iter().any(|twin| headers.contains_key(*twin)) {
         return Err(refuse("A field name with \"_\" looks like a framing field."));

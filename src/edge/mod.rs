@@ -24,6 +24,7 @@ mod tls;
 mod tunnel;
 #[cfg(test)]
 mod tunnel_tests;
+mod upload;
 mod wording;
 
 use std::sync::Arc;

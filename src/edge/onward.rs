@@ -1,5 +1,7 @@
 //! The request as the upstream is to see it.
 
+use std::fmt::Write;
+
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
 use http::request;
@@ -44,13 +46,19 @@ impl Onward {
         Ok(Self { target, quotes })
     }
 
-    /// The upstream's own URL for it, for clients that can reach it themselves.
+    /// The upstream's own URL for it, for clients that can reach it themselves. What a URL may not contain as it is – and
+    /// a target that is only passed on may – is percent-encoded (RFC 3986 §2.1).
     pub fn location(&self, base: &BaseUrl) -> Option<HeaderValue> {
-        let mut target = self.target.as_str().as_bytes().to_vec();
-        for quote in &self.quotes {
-            target[*quote] = b'"';
+        let mut url = base.origin().to_string();
+        for (offset, byte) in self.target.as_str().bytes().enumerate() {
+            let byte = if self.quotes.contains(&offset) { b'"' } else { byte };
+            if byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte) {
+                url.push(char::from(byte));
+            } else {
+                let _ = write!(url, "%{byte:02X}");
+            }
         }
-        HeaderValue::from_bytes(&[base.origin().to_string().as_bytes(), &target].concat()).ok()
+        HeaderValue::try_from(url).ok()
     }
 }
 

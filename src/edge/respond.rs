@@ -12,7 +12,7 @@ use super::tunnel::Tunnel;
 use crate::answer::{self, Answer, Source};
 use crate::body::{Watch, Watched};
 use crate::dialect::{self, Dialect};
-use crate::headers::{hop, media, upgrade};
+use crate::headers::{framing, hop, media, upgrade};
 use crate::routes::AnswerSettings;
 use crate::shutdown::Shutdown;
 use crate::upstream::{Head, Switched};
@@ -26,6 +26,8 @@ pub(super) struct Door<'a> {
     pub(super) carrier: &'a Carrier,
     pub(super) answers: &'a AnswerSettings,
     pub(super) dialect: Dialect,
+    /// The request was HEAD: its answer has no body.
+    pub(super) is_head: bool,
     /// The client takes trailers.
     pub(super) takes_trailers: bool,
     pub(super) shutdown: &'a Shutdown,
@@ -58,6 +60,12 @@ impl Door<'_> {
 
     fn own(&self, mut response: Response<Bytes>, summary: Summary) -> Response<OutBody> {
         self.stamp(&mut response, &summary);
+        if self.is_head {
+            // hyper leaves a body out on HTTP/1 only.
+            let length = response.body().len();
+            framing::set_length(response.headers_mut(), length);
+            *response.body_mut() = Bytes::new();
+        }
         response.map(|body| self.carrier.send(Content::own(body, summary)))
     }
 

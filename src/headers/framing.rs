@@ -14,6 +14,11 @@ pub fn chunk(headers: &mut HeaderMap) {
     }
 }
 
+/// Announces a length, of a body that may not follow.
+pub fn set_length(headers: &mut HeaderMap, length: usize) {
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+}
+
 /// The length that a head announces.
 pub fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()

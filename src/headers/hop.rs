@@ -64,6 +64,12 @@ pub fn name_host(request: &mut Parts) {
     }
 }
 
+/// Whether every name is a token (RFC 9110 §5.1), as HTTP/1.1 has to write it.
+pub fn names_are_tokens(headers: &HeaderMap) -> bool {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    headers.keys().all(|name| name.as_str().bytes().all(is_token))
+}
+
 /// Joins the crumbs into which HTTP/2 may cut a cookie (RFC 9113 §8.2.3): HTTP/1.1 knows one field only.
 pub fn join_cookies(headers: &mut HeaderMap) {
     let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::frames::{self, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PREFACE, RST_STREAM, SETTINGS};
 use super::reference::{Fate, Target};
-use super::{ARRIVAL, base_origin, status};
+use super::{ARRIVAL, url_of, status};
 
 /// Longer than all clocks of a connection together.
 const FOREVER: Duration = Duration::from_secs(60 * 60);
@@ -82,7 +82,7 @@ fn compare(target: &Target, fate: &Fate, is: u16, error: Option<Vec<u8>>, locati
         Fate::Served { lane, .. } => assert!(is == status(*lane), "{}", shown()),
     }
     let expected = match fate {
-        Fate::Served { base, target, .. } if is == 307 => Some([base_origin(base).as_bytes(), target].concat()),
+        Fate::Served { base, target, .. } if is == 307 => Some(url_of(base, target)),
         _ => None,
     };
     assert!(location == expected, "{}", shown());

@@ -1,7 +1,7 @@
 //! HTTP/2 with a client (RFC 9113): many exchanges on one connection, none of which may harm another.
 //!
 //! `connection` runs hyper on a socket that `socket` guards, `streams` knows every exchange of the connection and takes
-//! away from those whose client does not read, and `frames` finds the boundaries that the clocks need.
+//! away from those whose client does not read, `unread` drops what is left of a request behind an early answer, and `frames` finds the boundaries that the clocks need.
 
 mod connection;
 mod frames;
@@ -9,6 +9,7 @@ mod socket;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod unread;
 
 pub(super) use connection::serve;
 pub(super) use streams::Stream;

@@ -19,8 +19,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::unread::Unread;
 use crate::answer::Breakage;
 use crate::body::BrokenOff;
 use crate::edge::outgoing::Content;
@@ -71,6 +73,8 @@ struct Outgoing {
     /// When it last came back for more.
     taken: Option<Instant>,
     broken: Option<Broken>,
+    /// What nobody reads of the request.
+    unread: Option<Unread>,
     task: Option<Waker>,
 }
 
@@ -220,7 +224,17 @@ impl Stream {
         self.outgoing().content = Some(content);
     }
 
-    /// The next frame for hyper. A body that was taken away ends with an error, which resets the stream.
+    /// Nobody reads the rest of the request.
+    pub(in crate::edge) fn leave(&self, rest: Incoming) {
+        let mut outgoing = self.outgoing();
+        outgoing.unread = Some(Unread::new(rest));
+        if let Some(task) = outgoing.task.take() {
+            task.wake();
+        }
+    }
+
+    /// The next frame for hyper. A body that was taken away ends with an error, which resets the stream. The end waits for
+    /// that of the request, for a while.
     pub(in crate::edge) fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let mut outgoing = self.outgoing();
         if !outgoing.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
@@ -229,7 +243,11 @@ impl Stream {
         if outgoing.handed.take().is_some() {
             outgoing.taken = Some(Instant::now());
         }
+        let is_read = outgoing.unread.as_mut().is_none_or(|unread| unread.poll(cx).is_ready());
         let frame = ready!(outgoing.poll_frame(cx, &self.streams));
+        if frame.is_none() && !is_read {
+            return Poll::Pending;
+        }
         if matches!(frame, Some(Ok(_))) {
             outgoing.handed = Some(Instant::now());
         }
@@ -238,7 +256,7 @@ impl Stream {
 
     pub(in crate::edge) fn is_end_stream(&self) -> bool {
         let outgoing = self.outgoing();
-        let is_at_end = outgoing.content.as_ref().is_some_and(Body::is_end_stream);
+        let is_at_end = outgoing.content.as_ref().is_some_and(Body::is_end_stream) && outgoing.unread.is_none();
         is_at_end && outgoing.rest.is_empty() && outgoing.broken.is_none()
     }
 
