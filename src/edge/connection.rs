@@ -90,7 +90,7 @@ where
             last.set(Instant::now() + LAST_BYTES);
         }
         // Whatever ended it was answered or logged where it happened.
-        if connection.poll_without_shutdown(cx).is_ready() || last.poll(cx).is_ready() {
+        if Pin::new(&mut *connection).poll(cx).is_ready() || last.poll(cx).is_ready() {
             return Poll::Ready(());
         }
         if is_draining && turn.is_idle() { Poll::Ready(()) } else { Poll::Pending }

@@ -272,6 +272,17 @@ async fn a_client_that_reads_slowly_is_not() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_answer_during_the_upload_is_with_the_client_whole_however_little_the_socket_holds() {
+    let (edge, _upstream) = edge();
+    let (mut client, served) = connect_with(&edge, 64);
+    client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n").await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    last_word(&mut client, 413, "payload_too_large").await;
+    drop(client);
+    served.finished().await;
+}
+
 fn with_fields(count: usize) -> Vec<u8> {
     let fields = "X: y\r\n".repeat(count - 1);
     format!("GET /healthz HTTP/1.1\r\nHost: a\r\n{fields}\r\n").into_bytes()
