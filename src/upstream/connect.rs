@@ -32,10 +32,7 @@ pub(super) enum Connector {
     },
     /// Tests drive the engine over streams in memory, where time can stand still.
     #[cfg(test)]
-    Memory {
-        upstream: tokio::sync::mpsc::UnboundedSender<tokio::io::DuplexStream>,
-        delay: Duration,
-    },
+    Memory(super::memory::Dial),
 }
 
 impl Connector {
@@ -72,13 +69,11 @@ impl Connector {
                 }
             }
             #[cfg(test)]
-            Self::Memory { upstream, delay } => {
-                tokio::time::sleep(*delay).await;
-                let (ours, theirs) = tokio::io::duplex(64 * 1024);
-                let refused = |_| Failure::Connect(ConnectStage::Tcp, "nobody listens".into());
-                upstream.send(theirs).map_err(refused)?;
-                Ok(Stream::Memory(ours))
-            }
+            Self::Memory(dial) => match tokio::time::timeout(timeout, dial.connect()).await {
+                Ok(Ok(stream)) => Ok(Stream::Memory(stream)),
+                Ok(Err(error)) => Err(Failure::Connect(ConnectStage::Tcp, error.into())),
+                Err(_) => Err(Failure::ConnectTimeout(timeout)),
+            },
         }
     }
 }
@@ -127,7 +122,7 @@ pub(super) enum Stream {
     Tcp(TcpStream),
     Tls(Box<TlsStream>),
     #[cfg(test)]
-    Memory(tokio::io::DuplexStream),
+    Memory(Box<dyn super::memory::MemoryStream>),
 }
 
 impl From<MaybeHttpsStream<TokioIo<TcpStream>>> for Stream {

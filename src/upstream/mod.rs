@@ -5,6 +5,8 @@ mod attempt;
 mod connect;
 mod connection;
 mod failure;
+#[cfg(test)]
+mod memory;
 mod pool;
 #[cfg(test)]
 mod pool_tests;
@@ -17,6 +19,8 @@ mod wire;
 pub use address::{BaseUrl, BaseUrlError, Origin, has_dot_segment};
 pub use attempt::{Head, Outbound, Phase, Progress, ResponseBody, attempt};
 pub use failure::{Breach, ConnectStage, Failure, Trace};
+#[cfg(test)]
+pub(crate) use memory::Dial;
 pub use pool::Pool;
 pub use proxy::{Credentials, OutboundProxy, ProxyKind};
 pub use resolve::Resolver;

@@ -15,6 +15,8 @@ use tokio::time::Instant;
 use super::connect::Connector;
 use super::connection::Connection;
 use super::failure::Failure;
+#[cfg(test)]
+use super::memory::Dial;
 use super::resolve::Resolver;
 use super::{Origin, Timeouts, TransportSettings};
 use crate::shutdown::{Shutdown, Tasks};
@@ -101,9 +103,21 @@ impl Pool {
         settings: TransportSettings,
         delay: Duration,
     ) -> (Arc<Self>, tokio::sync::mpsc::UnboundedReceiver<tokio::io::DuplexStream>) {
-        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
-        let (tasks, state) = (Tasks::default(), Mutex::default());
-        (Arc::new(Self { connector: Connector::Memory { upstream: sender, delay }, settings, tasks, state }), receiver)
+        let (dial, receiver) = Dial::to_channel(delay);
+        (Self::dialling(settings, dial, Tasks::default()), receiver)
+    }
+
+    /// A pool whose connects are what a test says.
+    #[cfg(test)]
+    pub(crate) fn dialling(settings: TransportSettings, dial: Dial, tasks: Tasks) -> Arc<Self> {
+        Arc::new(Self { connector: Connector::Memory(dial), settings, tasks, state: Mutex::default() })
+    }
+
+    /// Connections that are idle, and callers who wait for one.
+    #[cfg(test)]
+    pub(crate) fn idle_and_waiting(&self) -> (usize, usize) {
+        let state = self.state();
+        (state.idle.len(), state.waiters.len())
     }
 
     /// The settings that it was made with.
