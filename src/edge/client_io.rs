@@ -124,7 +124,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         if !matches!(timeout(self.clocks.write.min(LINGER), farewell).await, Ok(Ok(()))) {
             return;
         }
-        let is_quiet = self.turn.is_idle() && self.held.is_empty() && self.refusal.is_none();
+        let is_quiet =
+            self.turn.is_idle() && self.held.is_empty() && self.refusal.is_none() && !self.has_just_answered();
         let mut sink = [0; 4096];
         if is_quiet {
             // Nothing is expected; but what lies in the socket already would reset it.
@@ -136,6 +137,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         }
         let drained = async { while matches!(self.stream.read(&mut sink).await, Ok(n) if n > 0) {} };
         let _ = timeout(LINGER, drained).await;
+    }
+
+    /// Whether the answer may still be on its way to the client, and further requests on their way from it.
+    fn has_just_answered(&self) -> bool {
+        // Between two requests, the clock of idleness runs since the last answer.
+        self.has_served && self.waiting.at().is_some_and(|due| Instant::now() + self.clocks.idle < due + LINGER)
     }
 
     /// Ends the reading side: hyper sees the end of the stream.

@@ -283,6 +283,20 @@ async fn an_answer_during_the_upload_is_with_the_client_whole_however_little_the
     served.finished().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_on_its_way_behind_the_last_answer_does_not_reset_the_connection() {
+    let (edge, _upstream) = edge();
+    let (mut client, served) = connect_with(&edge, 1 << 20);
+    client.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+    assert!(answer(&mut client).await.closes());
+    let start = Instant::now();
+    sleep(Duration::from_secs(1)).await;
+    client.write_all(HEALTH).await.expect("the connection is read until the client knows");
+    end(&mut client).await;
+    served.finished().await;
+    assert_eq!(start.elapsed(), Duration::from_secs(2));
+}
+
 fn with_fields(count: usize) -> Vec<u8> {
     let fields = "X: y\r\n".repeat(count - 1);
     format!("GET /healthz HTTP/1.1\r\nHost: a\r\n{fields}\r\n").into_bytes()
