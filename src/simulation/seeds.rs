@@ -70,7 +70,7 @@ fn told(bad: &BTreeMap<u64, Vec<String>>) -> String {
         let (setting, journal) = (&played.setting, shown(&played.journal));
         write!(text, "\nWhat happened in the first of them:\n\n{setting:#?}\n\n{journal}\n").unwrap();
         let repeat = "cargo test --lib simulation -- --nocapture";
-        write!(text, "To repeat it: FOREBAY_SIMULATION_SEED={first} {repeat}\n").unwrap();
+        writeln!(text, "To repeat it: FOREBAY_SIMULATION_SEED={first} {repeat}").unwrap();
     }
     text
 }

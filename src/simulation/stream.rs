@@ -132,7 +132,9 @@ impl Link {
         }
         pipe.held += taken;
         pipe.parcels.push_back((Instant::now() + wire.latency, Bytes::copy_from_slice(&buf[..taken])));
-        pipe.reader.take().map(Waker::wake);
+        if let Some(reader) = pipe.reader.take() {
+            reader.wake();
+        }
         Poll::Ready(Ok(taken))
     }
 
@@ -155,7 +157,9 @@ impl Link {
             }
             pipe.held -= taken;
             pipe.read += taken as u64;
-            pipe.writer.take().map(Waker::wake);
+            if let Some(writer) = pipe.writer.take() {
+                writer.wake();
+            }
             return Poll::Ready(Ok(None));
         }
         if is_reset {
@@ -220,13 +224,11 @@ impl Handle {
         let at = poll_fn(|cx| {
             let mut link = self.link();
             let pipe = &mut link.pipes[1 - self.side];
-            match [pipe.fin_at, pipe.reset_at].into_iter().flatten().min() {
-                Some(at) => Poll::Ready(at),
-                None => {
-                    pipe.mourner = Some(cx.waker().clone());
-                    Poll::Pending
-                }
+            if let Some(at) = [pipe.fin_at, pipe.reset_at].into_iter().flatten().min() {
+                return Poll::Ready(at);
             }
+            pipe.mourner = Some(cx.waker().clone());
+            Poll::Pending
         });
         sleep_until(at.await).await;
     }

@@ -47,7 +47,7 @@ pub(super) fn is_answered(books: &Books<'_>, dossier: &Dossier<'_>) -> Verdict {
 /// at the proxy.
 pub(super) fn is_its_own(books: &Books<'_>, dossier: &Dossier<'_>) -> Verdict {
     let Some(reply) = &dossier.reply else { return Ok(()) };
-    if !reply.head.number::<u32>("x-forebay-attempts").is_some_and(|n| n <= books.setting.route.policy.max_attempts) {
+    if reply.head.number::<u32>("x-forebay-attempts").is_none_or(|n| n > books.setting.route.policy.max_attempts) {
         return Err("it does not tell the attempts".to_owned());
     }
     if dossier.interim > usize::from(dossier.plan.expects && dossier.plan.body != Body::None) {

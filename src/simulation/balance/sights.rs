@@ -1,7 +1,7 @@
 //! What worlds show. A simulation that never sees a thing says nothing about it, so all of it must have been seen.
 
 use super::answers::split_last_event;
-use super::books::{Books, Dossier};
+use super::books::{Books, Dossier, Reply};
 use crate::simulation::client::{How, When};
 use crate::simulation::journal::End;
 
@@ -20,7 +20,7 @@ const SIGHTS: &[(&str, Sight)] = &[
     }),
     ("a last event", |_, d| is_relayed(d) && ended(d).is_some_and(|(_, body)| split_last_event(d, body).1)),
     ("an answer to what the upstream said unasked", |books, d| {
-        let number = d.reply.as_ref().and_then(|reply| reply.number());
+        let number = d.reply.as_ref().and_then(Reply::number);
         number.is_some_and(|number| books.answers[&number].plan.id.is_none())
     }),
     ("100 Continue", |_, d| d.interim > 0),
@@ -95,7 +95,7 @@ fn timeline_has(dossier: &Dossier<'_>, label: &str) -> bool {
 }
 
 fn during_the_upload(books: &Books<'_>, dossier: &Dossier<'_>) -> bool {
-    let Some(number) = dossier.reply.as_ref().and_then(|reply| reply.number()) else { return false };
+    let Some(number) = dossier.reply.as_ref().and_then(Reply::number) else { return false };
     let answered = &books.answers[&number];
     let is_unread = |end: Option<(_, &End, _)>| end.is_none_or(|(_, end, _): (_, &End, &_)| *end != End::Complete);
     dossier.tries.iter().any(|this| this.connection == answered.connection && is_unread(this.end))

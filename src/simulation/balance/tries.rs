@@ -41,7 +41,7 @@ pub(super) fn are_counted(books: &Books<'_>, dossier: &Dossier<'_>) -> Verdict {
 
 pub(super) fn are_in_time(books: &Books<'_>, dossier: &Dossier<'_>) -> Verdict {
     for this in &dossier.tries {
-        if !dossier.sent.is_some_and(|sent| sent.order < this.written.order) {
+        if dossier.sent.is_none_or(|sent| sent.order >= this.written.order) {
             return Err("a byte went upstream before all of it had come".to_owned());
         }
         if dossier.reply.as_ref().is_some_and(|reply| reply.written.order < this.written.order) {
@@ -58,7 +58,7 @@ pub(super) fn do_not_overlap(books: &Books<'_>, dossier: &Dossier<'_>) -> Verdic
     for pair in dossier.tries.windows(2) {
         let [earlier, later] = pair else { continue };
         let dropped = books.upstream_of(earlier).dropped;
-        if !dropped.is_some_and(|dropped| dropped.at <= later.written.at) {
+        if dropped.is_none_or(|dropped| dropped.at > later.written.at) {
             return Err(format!("connection {} is still open", earlier.connection));
         }
     }

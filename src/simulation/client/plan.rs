@@ -30,6 +30,7 @@ pub(in crate::simulation) struct ClientPlan {
 
 /// The plan of one request.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // each is true or false of a request by itself
 pub(in crate::simulation) struct RequestPlan {
     pub(in crate::simulation) id: Id,
     pub(in crate::simulation) method: &'static str,
@@ -238,35 +239,27 @@ impl RequestPlan {
     }
 
     pub(in crate::simulation) fn head(&self) -> String {
-        let mut head = format!("{} {} HTTP/1.{}\r\n", self.method, self.target(), u8::from(!self.is_old));
+        let mut lines = vec![format!("{} {} HTTP/1.{}", self.method, self.target(), u8::from(!self.is_old))];
         if self.is_malformed {
-            head.push_str("No field\r\n");
+            lines.push("No field".to_owned());
         }
-        head.push_str(&format!(
-            "Host: proxy\r\nX-Id: {}\r\nConnection: X-Hop\r\nX-Hop: 1\r\nX-Forebay-Attempts: 77\r\n",
-            self.id
-        ));
-        match self.kind {
-            Kind::Plain | Kind::Generation => {}
-            Kind::Events | Kind::PlainEvents => head.push_str("Accept: text/event-stream\r\n"),
-            Kind::Codex => head.push_str("originator: codex_sim\r\n"),
-        }
+        lines.push(format!("Host: proxy\r\nX-Id: {}", self.id));
+        lines.push("Connection: X-Hop\r\nX-Hop: 1\r\nX-Forebay-Attempts: 77".to_owned());
         match &self.body {
             Body::None => {}
-            Body::Length(body) => head.push_str(&format!("Content-Length: {}\r\n", body.0.len())),
-            Body::Chunked(..) => head.push_str("Transfer-Encoding: chunked\r\n"),
+            Body::Length(body) => lines.push(format!("Content-Length: {}", body.0.len())),
+            Body::Chunked(..) => lines.push("Transfer-Encoding: chunked".to_owned()),
         }
         for (is, field) in [
+            (matches!(self.kind, Kind::Events | Kind::PlainEvents), "Accept: text/event-stream"),
+            (self.kind == Kind::Codex, "originator: codex_sim"),
             (self.has_key, "Idempotency-Key: k"),
             (self.expects && self.body != Body::None, "Expect: 100-continue"),
             (self.closes, "Connection: close"),
         ] {
-            if is {
-                head.push_str(field);
-                head.push_str("\r\n");
-            }
+            lines.extend(is.then(|| field.to_owned()));
         }
-        head + "\r\n"
+        lines.join("\r\n") + "\r\n\r\n"
     }
 
     /// The request as it is on the wire.

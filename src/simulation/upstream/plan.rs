@@ -272,39 +272,33 @@ impl AnswerPlan {
 
     /// The head on the wire.
     pub(super) fn head(&self, number: usize) -> Vec<u8> {
-        let mut head = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".repeat(self.interim);
-        let (version, status) = match self.shape {
-            Shape::Old => ("1.0", self.status),
-            Shape::Switching => ("1.1", 101),
-            _ => ("1.1", self.status),
-        };
-        head += &format!(
-            "HTTP/{version} {status} Sim\r\nX-Answer: {number}\r\nX-Hop: 2\r\nConnection: x-hop\r\nKeep-Alive: timeout=9\r\n"
-        );
-        head += "X-Forebay-Error: spoofed\r\nX-Forebay-Source: spoofed\r\nX-Two: a\r\nX-Two: b\r\n";
-        if let Some(id) = self.id {
-            head += &format!("X-Id: {id}\r\n");
-        }
-        if self.is_event_stream {
-            head += "Content-Type: text/event-stream\r\n";
-        }
-        if matches!(self.after, After::Closes { announced: true }) && self.shape != Shape::Old {
-            head += "Connection: close\r\n";
-        }
+        let interim = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".repeat(self.interim);
         let has_body = !matches!(self.status, 204 | 304);
-        match self.framing {
-            Framed::Length if has_body => head += &format!("Content-Length: {}\r\n", self.body.0.len()),
-            Framed::Chunked if has_body => head += "Transfer-Encoding: chunked\r\n",
-            Framed::Length | Framed::Chunked | Framed::Close => {}
+        let mut lines = vec![match self.shape {
+            Shape::NoHttp => "\u{16}\u{3}\u{1}\0".to_owned(),
+            Shape::Old => format!("HTTP/1.0 {} Sim", self.status),
+            Shape::Switching => "HTTP/1.1 101 Sim".to_owned(),
+            _ => format!("HTTP/1.1 {} Sim", self.status),
+        }];
+        lines.push(format!("X-Answer: {number}\r\nX-Hop: 2\r\nConnection: x-hop\r\nKeep-Alive: timeout=9"));
+        lines.push("X-Forebay-Error: spoofed\r\nX-Forebay-Source: spoofed\r\nX-Two: a\r\nX-Two: b".to_owned());
+        lines.extend(self.id.map(|id| format!("X-Id: {id}")));
+        if has_body && self.framing == Framed::Length {
+            lines.push(format!("Content-Length: {}", self.body.0.len()));
         }
-        match self.shape {
-            Shape::TwoLengths if has_body => head += "Content-Length: 3\r\n",
-            Shape::OddCoding => head += "Transfer-Encoding: gzip\r\n",
-            Shape::TooLarge => head += &format!("X-Large: {}\r\n", "l".repeat(300_000)),
-            Shape::NoHttp => head.replace_range(..4, "\u{16}\u{3}\u{1}\0"),
-            _ => {}
+        for (is, field) in [
+            (self.is_event_stream, "Content-Type: text/event-stream"),
+            (self.announces_its_end() && self.shape != Shape::Old, "Connection: close"),
+            (has_body && self.framing == Framed::Chunked, "Transfer-Encoding: chunked"),
+            (has_body && self.shape == Shape::TwoLengths, "Content-Length: 3"),
+            (self.shape == Shape::OddCoding, "Transfer-Encoding: gzip"),
+        ] {
+            lines.extend(is.then(|| field.to_owned()));
         }
-        head += "\r\n";
+        if self.shape == Shape::TooLarge {
+            lines.push(format!("X-Large: {}", "l".repeat(300_000)));
+        }
+        let head = interim + &lines.join("\r\n") + "\r\n\r\n";
         let mut head = head.into_bytes();
         match self.shape {
             Shape::Torn(at) => head.truncate(at.min(head.len() - 1)),
@@ -312,6 +306,10 @@ impl AnswerPlan {
             _ => {}
         }
         head
+    }
+
+    fn announces_its_end(&self) -> bool {
+        matches!(self.after, After::Closes { announced: true })
     }
 
     /// The body on the wire, all of it.
