@@ -30,6 +30,7 @@ mod message;
 mod seeds;
 mod setting;
 mod stream;
+mod stream_tests;
 mod tests;
 mod upstream;
 mod world;

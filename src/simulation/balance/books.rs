@@ -243,6 +243,11 @@ impl<'a> Books<'a> {
         &self.upstreams[&this.connection]
     }
 
+    /// Whether the upstream ever says something unasked on a connection.
+    pub(super) fn speaks_unasked(&self, connection: usize) -> bool {
+        self.answers.values().any(|answered| answered.connection == connection && answered.plan.id.is_none())
+    }
+
     /// Whether the client of a request had left by then.
     pub(super) fn had_left(&self, dossier: &Dossier<'_>, by: Duration) -> bool {
         self.client_of(dossier).and_then(|client| client.left).is_some_and(|left| left.at <= by)

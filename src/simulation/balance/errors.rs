@@ -125,23 +125,3 @@ pub(super) fn is_not_given_up_early(books: &Books<'_>, dossier: &Dossier<'_>) ->
     }
     Err(format!("{code} after {:?} attempts: {message}", head.field("x-forebay-attempts")))
 }
-
-/// A request that failed had no attempt whose good head was there before the attempt was ended.
-pub(super) fn wastes_no_head(books: &Books<'_>, dossier: &Dossier<'_>) -> Verdict {
-    if !dossier.error().is_some_and(|(_, code)| code.starts_with("upstream_")) {
-        return Ok(());
-    }
-    for this in &dossier.tries {
-        let upstream = books.upstream_of(this);
-        for number in &this.answers {
-            let answered = &books.answers[number];
-            let (Some(head), Some(dropped)) = (answered.head, upstream.dropped) else { continue };
-            let arrives = head.at + books.setting.slack();
-            let is_lost = upstream.reset.is_some_and(|reset| reset.at <= arrives);
-            if answered.plan.id.is_some() && arrives < dropped.at && !is_lost {
-                return Err(format!("answer {number} was there at {:?}", head.at));
-            }
-        }
-    }
-    Ok(())
-}

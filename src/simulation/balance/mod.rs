@@ -30,7 +30,7 @@ const RULES: &[(&str, Rule)] = &[
     ("an error of forebay's own has the shape of section 5", errors::has_its_shape),
     ("an error of forebay's own has its reason", errors::has_its_reason),
     ("nobody gives up before the attempts are used", errors::is_not_given_up_early),
-    ("a good head that came in time is used", errors::wastes_no_head),
+    ("a good head that came in time is the answer", tries::commit),
     ("no more attempts than allowed, and they are told", tries::are_counted),
     ("nothing is sent before the request is complete, or after an answer began", tries::are_in_time),
     ("attempts do not overlap", tries::do_not_overlap),

@@ -97,29 +97,55 @@ fn is_true(books: &Books<'_>, dossier: &Dossier<'_>, this: &Try<'_>) -> Verdict 
     }
 }
 
+/// The first good head ends the race, whatever its status, unless it came with the deadline, or was lost on its way.
+pub(super) fn commit(books: &Books<'_>, dossier: &Dossier<'_>) -> Verdict {
+    let Some(reply) = &dossier.reply else { return Ok(()) };
+    let slack = books.setting.slack();
+    for this in &dossier.tries {
+        let upstream = books.upstream_of(this);
+        for number in this.answers.iter().filter(|number| reply.number() != Some(**number)) {
+            let answered = &books.answers[number];
+            let (Some(head), Some(dropped)) = (answered.head, upstream.dropped) else { continue };
+            let by = head.at + slack;
+            let is_lost = upstream.reset.is_some_and(|reset| reset.at <= by) || books.speaks_unasked(this.connection);
+            let is_late = match this.end {
+                Some((written, End::Complete, _)) => by >= written.at + deadline(books, dossier),
+                // Before it was written, another clock can end it.
+                _ => by >= dropped.at,
+            };
+            let is_ours = answered.plan.id == Some(dossier.plan.id) && dropped.at >= head.at;
+            if is_ours && !is_lost && !is_late && !books.had_left(dossier, by) && !books.was_cut(by) {
+                return Err(format!("answer {number} was there at {:?}", head.at));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn deadline(books: &Books<'_>, dossier: &Dossier<'_>) -> Duration {
+    let policy = &books.setting.route.policy;
+    match dossier.plan.kind {
+        Kind::Generation | Kind::Codex => policy.whole_answer_deadline,
+        Kind::Plain | Kind::Events | Kind::PlainEvents => policy.header_deadline,
+    }
+}
+
 /// An attempt that was written completely, and to which nothing was said, ends with its deadline and neither earlier nor
 /// later.
 pub(super) fn have_their_deadline(books: &Books<'_>, dossier: &Dossier<'_>) -> Verdict {
-    let policy = &books.setting.route.policy;
-    let deadline = match dossier.plan.kind {
-        Kind::Generation | Kind::Codex => policy.whole_answer_deadline,
-        Kind::Plain | Kind::Events | Kind::PlainEvents => policy.header_deadline,
-    };
+    let deadline = deadline(books, dossier);
     for this in &dossier.tries {
         let upstream = books.upstream_of(this);
         let (Some((written, End::Complete, _)), Some(dropped)) = (this.end, upstream.dropped) else { continue };
         let by = dropped.at + books.setting.slack();
         let ended = upstream.ended.is_some_and(|ended| ended.at <= dropped.at) || upstream.reset.is_some();
-        let is_spoken_to =
-            books.answers.values().filter(|answered| answered.connection == this.connection).any(|answered| {
-                // A head that is bad from its beginning ends the attempt; one that never comes, or not to its end, does not.
-                let is_head =
-                    answered.head.is_some_and(|head| head.at <= dropped.at) || answered.plan.is_refused_at_once();
-                let is_unasked = answered.plan.id.is_none();
-                is_unasked || (is_head && answered.plan.id == Some(dossier.plan.id))
-            });
+        let is_spoken_to = this.answers.iter().any(|number| {
+            let answered = &books.answers[number];
+            // A head that is bad from its beginning ends the attempt; one that never comes, or not to its end, does not.
+            answered.head.is_some_and(|head| head.at <= dropped.at) || answered.plan.is_refused_at_once()
+        });
         let took = dropped.at.saturating_sub(written.at);
-        if is_spoken_to || ended {
+        if is_spoken_to || ended || books.speaks_unasked(this.connection) {
             continue;
         }
         if took > deadline + AT_ONCE {
