@@ -38,7 +38,7 @@
 //! | 5 | [`routes`] |
 //! | 8 | [`edge`], [`admin`] |
 //! | 9 | [`config`]: fills the settings types of the rooms |
-//! | 10 | [`app`]: builds everything, starts and stops it |
+//! | 10 | [`app`]: builds everything, starts and stops it; in tests, `simulation` |
 //! | 11 | [`cli`], and `main` |
 
 pub mod admin;
@@ -55,6 +55,8 @@ pub mod race;
 pub mod routes;
 pub mod secret;
 pub mod shutdown;
+#[cfg(test)]
+mod simulation;
 pub mod size;
 pub mod telemetry;
 pub mod time;

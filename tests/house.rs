@@ -29,7 +29,7 @@ const FLOORS: [&[&str]; 12] = [
     &["relay"],
     &["edge", "admin"],
     &["config"],
-    &["app"],
+    &["app", "simulation"],
     &["cli"],
 ];
 
@@ -97,9 +97,9 @@ const RULES: &[Rule] = &[
         refuses: |n| {
             ["var", "var_os", "vars", "vars_os", "set_var", "remove_var", "*"].iter().any(|v| n.has(&["env", v]))
         },
-        why: "is the environment, which config and cli alone know",
+        why: "is the environment, which config and cli alone know, and the simulation for its seeds",
         within: EVERYWHERE,
-        except: &["config", "cli"],
+        except: &["config", "cli", "simulation/seeds"],
         tests_may: false,
     },
     Rule {
@@ -125,6 +125,12 @@ fn every_source_file_keeps_the_rules_of_the_house() {
     assert!(files.iter().any(|(file, _)| file == "lib.rs"), "the sources were not found");
     let offences: Vec<String> = files.iter().flat_map(|(file, text)| offences(file, text)).collect();
     assert!(offences.is_empty(), "\n{}\n", offences.join("\n"));
+}
+
+#[test]
+fn the_simulation_is_no_part_of_the_program() {
+    let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    assert!(lib.contains("#[cfg(test)]\nmod simulation;\n"), "it reads the environment and panics: for tests only");
 }
 
 #[test]
@@ -285,6 +291,7 @@ fn what_breaks_a_rule_is_refused() {
         ("edge/listen.rs", "#[cfg(test)] use a::b; fn f() { tokio::spawn(g()); }", "no shutdown waits"),
         ("edge/listen.rs", "fn f() { std::env::var(\"X\"); }", "environment"),
         ("app.rs", "use std::env::{self, vars_os};", "environment"),
+        ("simulation/world.rs", "fn f() { std::env::var(\"X\"); }", "environment"),
         ("app.rs", "fn f() { if a != b { println!(\"x\") } }", "terminal"),
         ("app.rs", "fn f() { std::eprintln! { \"x\" } }", "terminal"),
         ("main.rs", "fn f() { todo!() }", "not finished"),
@@ -330,6 +337,7 @@ fn what_keeps_the_rules_passes() {
         ("store/mod.rs", "mod redis; pub use redis::RedisStore;"),
         ("config/mod.rs", "fn f(x: X) { x.redis.is_some(); crate::store::redis::f(); }"),
         ("cli/check.rs", "fn f() { println!(\"x\"); std::env::var(\"X\"); }"),
+        ("simulation/seeds.rs", "fn f() { std::env::var(\"X\"); }"),
         ("time.rs", "use tokio::time::Instant; fn f() { Instant::now(); }"),
         ("race/run.rs", "fn f() { hyper::f(); Instant::now(); if !print != (todo) {} }"),
     ] {

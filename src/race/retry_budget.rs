@@ -40,6 +40,12 @@ impl RetryBudget {
         Waiting(Arc::clone(self))
     }
 
+    /// Exchanges that wait for headers, and further attempts under way.
+    #[cfg(test)]
+    pub(crate) fn in_use(&self) -> (usize, usize) {
+        (self.waiting.load(Relaxed), self.further.load(Relaxed))
+    }
+
     fn limit(&self) -> usize {
         let share = self.waiting.load(Relaxed).saturating_mul(self.settings.percent as usize) / 100;
         share.max(self.settings.min)

@@ -13,6 +13,8 @@ use tower_service::Service;
 
 use super::dial::{Dialer, ProxyError};
 use super::failure::{ConnectStage, Failure};
+#[cfg(test)]
+use super::memory::Dial;
 use super::resolve::{DnsError, Resolver};
 use super::transport::Stream;
 use super::{Http2, Origin, TransportSettings};
@@ -86,7 +88,7 @@ impl Connector {
                 connect.unwrap_or(Err(Failure::ConnectTimeout(timeout)))
             }
             #[cfg(test)]
-            Self::Memory(memory) => memory.connect(speak).await,
+            Self::Memory(memory) => memory.connect(timeout, speak).await,
         }
     }
 }
@@ -166,24 +168,18 @@ fn trusted_roots(settings: &TransportSettings) -> RootCertStore {
     roots
 }
 
-/// Connections over streams in memory, whose other ends the test receives.
+/// Connections over streams in memory.
 #[cfg(test)]
 #[derive(Debug)]
 pub(super) struct Memory {
-    upstream: tokio::sync::mpsc::UnboundedSender<tokio::io::DuplexStream>,
-    delay: Duration,
+    dial: Dial,
     http2: std::sync::atomic::AtomicBool,
 }
 
 #[cfg(test)]
 impl Connector {
-    pub(super) fn in_memory(
-        settings: &TransportSettings,
-        delay: Duration,
-    ) -> (Self, tokio::sync::mpsc::UnboundedReceiver<tokio::io::DuplexStream>) {
-        let (upstream, receiver) = tokio::sync::mpsc::unbounded_channel();
-        let http2 = (settings.http2 != Http2::Off).into();
-        (Self::Memory(Memory { upstream, delay, http2 }), receiver)
+    pub(super) fn dialling(settings: &TransportSettings, dial: Dial) -> Self {
+        Self::Memory(Memory { dial, http2: (settings.http2 != Http2::Off).into() })
     }
 
     pub(super) fn negotiate_http2(&self, http2: bool) {
@@ -195,13 +191,13 @@ impl Connector {
 
 #[cfg(test)]
 impl Memory {
-    async fn connect(&self, speak: Speak) -> Result<(Stream, bool), Failure> {
-        tokio::time::sleep(self.delay).await;
-        let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        let refused = |_| Failure::Connect(ConnectStage::Tcp, "nobody listens".into());
-        self.upstream.send(theirs).map_err(refused)?;
+    async fn connect(&self, timeout: Duration, speak: Speak) -> Result<(Stream, bool), Failure> {
         let is_http2 = speak == Speak::AsSet && self.http2.load(std::sync::atomic::Ordering::Relaxed);
-        Ok((Stream::Memory(ours), is_http2))
+        match tokio::time::timeout(timeout, self.dial.connect()).await {
+            Ok(Ok(stream)) => Ok((Stream::Memory(stream), is_http2)),
+            Ok(Err(error)) => Err(Failure::Connect(ConnectStage::Tcp, error.into())),
+            Err(_) => Err(Failure::ConnectTimeout(timeout)),
+        }
     }
 }
 

@@ -12,6 +12,8 @@ mod failure;
 #[cfg(test)]
 mod fake_http2;
 mod handshake;
+#[cfg(test)]
+mod memory;
 mod multiplex;
 mod pool;
 #[cfg(test)]
@@ -35,6 +37,8 @@ mod wire;
 pub use address::{BaseUrl, BaseUrlError, Origin, has_dot_segment};
 pub use attempt::{Outbound, Phase, Progress, attempt};
 pub use failure::{Breach, ConnectStage, Failure, Trace};
+#[cfg(test)]
+pub(crate) use memory::Dial;
 pub use pool::Pool;
 pub use proxy::{Credentials, OutboundProxy, ProxyKind};
 pub use resolve::Resolver;

@@ -14,6 +14,8 @@ use tokio::time::{Instant, timeout};
 use super::connect::Connector;
 use super::connection::Connection;
 use super::failure::Failure;
+#[cfg(test)]
+use super::memory::Dial;
 use super::multiplex::Multiplex;
 use super::resolve::Resolver;
 use super::sharing::{Seat, Sharing};
@@ -105,8 +107,21 @@ impl Pool {
         settings: TransportSettings,
         delay: Duration,
     ) -> (Arc<Self>, tokio::sync::mpsc::UnboundedReceiver<tokio::io::DuplexStream>) {
-        let (connector, receiver) = Connector::in_memory(&settings, delay);
-        (Arc::new(Self::with(connector, true, settings, Tasks::default())), receiver)
+        let (dial, receiver) = Dial::to_channel(delay);
+        (Self::dialling(settings, dial, Tasks::default()), receiver)
+    }
+
+    /// A pool whose connects are what a test says.
+    #[cfg(test)]
+    pub(crate) fn dialling(settings: TransportSettings, dial: Dial, tasks: Tasks) -> Arc<Self> {
+        Arc::new(Self::with(Connector::dialling(&settings, dial), true, settings, tasks))
+    }
+
+    /// Connections that are idle, and callers who wait for one.
+    #[cfg(test)]
+    pub(crate) fn idle_and_waiting(&self) -> (usize, usize) {
+        let state = self.state();
+        (state.idle.len(), state.queue.len())
     }
 
     /// From now on the upstream of [`in_memory`](Self::in_memory) chooses HTTP/1.1, or HTTP/2 again.

@@ -16,7 +16,7 @@ pub(super) enum Stream {
     Tcp(TcpStream),
     Tls(Box<TlsStream>),
     #[cfg(test)]
-    Memory(tokio::io::DuplexStream),
+    Memory(Box<dyn super::memory::MemoryStream>),
 }
 
 impl Stream {

@@ -105,6 +105,11 @@ impl Queue {
         self.waiters.is_empty()
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.waiters.len()
+    }
+
     /// Who joins it next.
     pub(super) fn next_id(&self) -> u64 {
         self.next_id

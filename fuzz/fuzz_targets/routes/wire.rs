@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::frames::{self, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PREFACE, RST_STREAM, SETTINGS};
 use super::reference::{Fate, Target};
-use super::{ARRIVAL, url_of, status};
+use super::{ARRIVAL, status, url_of};
 
 /// Longer than all clocks of a connection together.
 const FOREVER: Duration = Duration::from_secs(60 * 60);
