@@ -20,7 +20,7 @@ use crate::answer::{Answer, Code};
 use crate::body::{Beginning, Collected, Limits, Passing, Payload, Snapshot};
 use crate::dialect::Dialect;
 use crate::headers::{Arrival, hop, trailers, upgrade};
-use crate::race::{self, Course, Expectation, Mode, RaceEnd, Timeline, expectation};
+use crate::race::{self, Course, Expectation, Mode, RaceEnd, Timeline};
 use crate::routes::{Chunked, Lane, Oversize, Route, RouteSettings};
 use crate::upstream::{Head, Outbound, Switched, has_dot_segment};
 
@@ -287,11 +287,5 @@ async fn header_expectation(
     if policy.header_deadline == policy.whole_answer_deadline {
         return Expectation::EarlyHead;
     }
-    if body.len() <= 1024 * 1024 {
-        return expectation(&parts.method, target.path(), &parts.headers, || body.joined());
-    }
-    let (method, target, headers, body) = (parts.method.clone(), target.clone(), parts.headers.clone(), body.clone());
-    let look = move || expectation(&method, target.path(), &headers, || body.joined());
-    // An error means that the process is ending.
-    tokio::task::spawn_blocking(look).await.unwrap_or(Expectation::WholeAnswer)
+    race::look(&parts.method, target.path(), &parts.headers, body).await
 }

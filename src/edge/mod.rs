@@ -22,6 +22,8 @@ mod settings;
 mod summary;
 mod tls;
 mod tunnel;
+#[cfg(test)]
+mod tunnel_tests;
 mod wording;
 
 use std::sync::Arc;
@@ -31,10 +33,11 @@ use tokio::net::TcpListener;
 pub use guard::check as guard;
 pub use http1::{BodyScanner, Framing, HeadScanner};
 pub use listen::accept_loop;
-pub use onward::outbound;
+pub use onward::{Onward, outbound};
 pub use serve::serve;
 pub use settings::{EdgeSettings, TlsFiles};
 pub use tls::{Tls, TlsError};
+pub use tunnel::carry;
 
 use crate::body::Quota;
 use crate::headers::Arrival;

@@ -25,8 +25,8 @@ pub struct Onward {
 
 impl Onward {
     /// The client's path without the route's prefix, and its query, byte for byte behind the base path. `quotes` are the
-    /// offsets in the query at which the client had a `"`.
-    pub(super) fn new(settings: &RouteSettings, target: &PathAndQuery, quotes: &[u32]) -> Result<Self, Answer> {
+    /// offsets in the query at which the client had a `"`. Fails where the two together are too long.
+    pub fn new(settings: &RouteSettings, target: &PathAndQuery, quotes: &[u32]) -> Result<Self, Answer> {
         let rest = settings.prefix.strip(target.path()).unwrap_or(target.path());
         let base = settings.base.path();
         let target = if base.is_empty() && rest.len() == target.path().len() {
@@ -45,7 +45,7 @@ impl Onward {
     }
 
     /// The upstream's own URL for it, for clients that can reach it themselves.
-    pub(super) fn location(&self, base: &BaseUrl) -> Option<HeaderValue> {
+    pub fn location(&self, base: &BaseUrl) -> Option<HeaderValue> {
         let mut target = self.target.as_str().as_bytes().to_vec();
         for quote in &self.quotes {
             target[*quote] = b'"';

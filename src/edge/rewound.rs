@@ -18,11 +18,6 @@ impl<S> Rewound<S> {
     pub(super) fn new(held: BytesMut, stream: S) -> Self {
         Self { held, stream }
     }
-
-    /// What is to be read again, and the stream behind it.
-    pub(super) fn into_parts(self) -> (BytesMut, S) {
-        (self.held, self.stream)
-    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {

@@ -43,7 +43,7 @@ pub(super) async fn serve_tls(edge: Arc<Edge>, tls: Arc<Tls>, stream: TcpStream,
         Ok(Ok((stream, Alpn::None))) => serve_sniffed(edge, stream, arrival, clocks).await,
         Ok(Err(error)) => tracing::debug!(client = %arrival.peer, %error, "the TLS handshake failed"),
         Err(_) => {
-            tracing::debug!(client = %arrival.peer, "the TLS handshake took longer than CLIENT_HEADER_TIMEOUT_SECONDS")
+            tracing::debug!(client = %arrival.peer, "the TLS handshake took longer than CLIENT_HEADER_TIMEOUT_SECONDS");
         }
     }
 }

@@ -120,7 +120,7 @@ impl Tls {
                     tracing::info!("the TLS certificate was read again");
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the new TLS certificate cannot be used, the old one stays in force")
+                    tracing::warn!(%error, "the new TLS certificate cannot be used, the old one stays in force");
                 }
             }
         }

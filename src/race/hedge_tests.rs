@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::track::{OK, Track, body_of, outbound, race, read_request, track};
 use super::{BudgetSettings, HedgeBudget, RaceEnd, Retry, RetryBudget, Timeline, Why};
@@ -144,27 +144,58 @@ async fn of_several_held_heads_the_latest_is_used() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hedges_beyond_their_budget_are_not_started() {
-    let mut track = hedging(2);
-    track.hedge_budget = HedgeBudget::new(0);
-    let (mut upstream, outbound) = (track.take_upstream(), outbound(b"hello").await);
-    // Both are due in the same second, and one a second is allowed.
+async fn hedges_beyond_the_share_of_the_exchanges_are_not_started() {
+    // Two exchanges whose hedges are due in the same second, and one a second is allowed in any case.
+    for (percent, expected) in [(0, 3), (50, 4)] {
+        let mut track = hedging(2);
+        track.hedge_budget = HedgeBudget::new(percent);
+        let (mut upstream, outbound) = (track.take_upstream(), outbound(b"hello").await);
+        let script = async {
+            let mut streams = Vec::new();
+            while let Ok(Some(stream)) = timeout(Duration::from_secs(20), upstream.recv()).await {
+                streams.push(stream);
+            }
+            for stream in &mut streams {
+                stream.write_all(OK).await.unwrap();
+            }
+            streams
+        };
+        let (mut one, mut two) = <(Timeline, Timeline)>::default();
+        let races = async { tokio::join!(race(&track, &outbound, &mut one), race(&track, &outbound, &mut two)) };
+        let (ends, _streams) = tokio::join!(races, script);
+        assert!(matches!(ends, (RaceEnd::Committed(_), RaceEnd::Committed(_))));
+        assert_eq!(one.attempts() + two.attempts(), expected, "{percent} %");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replacement_does_not_put_off_the_hedge_of_another_attempt() {
+    let mut track = hedging(3);
+    track.hedge_budget = HedgeBudget::new(200);
+    let (mut upstream, outbound, mut timeline) = (track.take_upstream(), outbound(b"hello").await, Timeline::default());
     let script = async {
-        let mut streams = Vec::new();
-        while let Ok(Some(stream)) = tokio::time::timeout(Duration::from_secs(20), upstream.recv()).await {
-            streams.push(stream);
-        }
-        assert_eq!(streams.len(), 3);
-        for stream in &mut streams {
-            stream.write_all(OK).await.unwrap();
-        }
-        streams
+        let mut kept = next(&mut upstream).await;
+        kept.write_all(OK).await.unwrap();
+        read_request(&mut kept, 5).await;
+        let start = Instant::now();
+        let second = next(&mut upstream).await;
+        sleep(Duration::from_secs(4)).await;
+        drop(kept);
+        let replacement = next(&mut upstream).await;
+        assert_eq!(start.elapsed().as_secs(), 9);
+        let mut third = next(&mut upstream).await;
+        assert_eq!(start.elapsed().as_secs(), 10, "five seconds after the second was written");
+        third.write_all(OK).await.unwrap();
+        (second, replacement, third)
     };
-    let (mut one, mut two) = <(Timeline, Timeline)>::default();
-    let (first, second, _streams) =
-        tokio::join!(race(&track, &outbound, &mut one), race(&track, &outbound, &mut two), script);
-    assert!(matches!((first, second), (RaceEnd::Committed(_), RaceEnd::Committed(_))));
-    assert_eq!(one.attempts() + two.attempts(), 3);
+    let exchanges = async {
+        assert_eq!(body_of(race(&track, &outbound, &mut Timeline::default()).await).await, "ok");
+        tokio::task::yield_now().await;
+        race(&track, &outbound, &mut timeline).await
+    };
+    let (end, _streams) = tokio::join!(exchanges, script);
+    assert_eq!(body_of(end).await, "ok");
+    assert_eq!(timeline.to_string(), "1=closed@9.0,3=200@0.0,2=cancelled@5.0,1=cancelled@1.0");
 }
 
 #[tokio::test(start_paused = true)]

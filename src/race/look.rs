@@ -4,35 +4,57 @@ use std::fmt;
 
 use bytes::Bytes;
 use http::Method;
-use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::Expectation;
+use super::coding::{decoded, is_coded};
 use crate::headers::media::lists;
 
+/// A body above this is looked into aside: parsing it would hold up everyone else.
+const ASIDE_ABOVE: u64 = 1024 * 1024;
+/// The same for one with a coding: a few bytes may become many.
+const CODED_ASIDE_ABOVE: u64 = 256;
+
 /// Which header deadline a request has (contract 3.3, "Which deadline"). `body` is asked for only where the rest does
-/// not decide.
-pub fn expectation(method: &Method, path: &str, headers: &HeaderMap, body: impl FnOnce() -> Bytes) -> Expectation {
-    if *method != Method::POST || lists(headers, &ACCEPT, "text/event-stream") {
-        return Expectation::EarlyHead;
+/// not decide. A body that cannot be read is given the time that it may need.
+pub(super) fn expectation(
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+    body: impl FnOnce() -> Bytes,
+) -> Expectation {
+    if let Some(expectation) = without_body(method, path, headers) {
+        return expectation;
     }
-    if has_content_coding(headers) {
-        // Not readable without decoding: give it the time that it may need.
-        return Expectation::WholeAnswer;
-    }
-    let generation = Generation::find(&body());
-    let streams_by_default = path.ends_with("/api/chat") || path.ends_with("/api/generate");
-    let streams = generation.stream.unwrap_or(streams_by_default);
-    let is_generation = generation.has_model
-        || lists(headers, &CONTENT_TYPE, "multipart/form-data")
-        || path.ends_with("/responses/compact")
-        || path.ends_with(":generateContent");
+    let Some(body) = decoded(headers, body()) else { return Expectation::WholeAnswer };
+    let generation = Generation::find(&body);
+    let streams = generation.stream.unwrap_or_else(|| streams_by_default(path));
+    let is_generation =
+        generation.has_model || path.ends_with("/responses/compact") || path.ends_with(":generateContent");
     if is_generation && !streams { Expectation::WholeAnswer } else { Expectation::EarlyHead }
 }
 
-fn has_content_coding(headers: &HeaderMap) -> bool {
-    headers.get_all(CONTENT_ENCODING).iter().any(|v| !v.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"))
+/// Whether a look into a body of this length is taken aside.
+pub(super) fn needs_aside(method: &Method, path: &str, headers: &HeaderMap, length: u64) -> bool {
+    let limit = if is_coded(headers) { CODED_ASIDE_ABOVE } else { ASIDE_ABOVE };
+    length > limit && without_body(method, path, headers).is_none()
+}
+
+/// What can be said without the body.
+fn without_body(method: &Method, path: &str, headers: &HeaderMap) -> Option<Expectation> {
+    if *method != Method::POST || lists(headers, &ACCEPT, "text/event-stream") {
+        return Some(Expectation::EarlyHead);
+    }
+    // It is no JSON, whatever is in it.
+    lists(headers, &CONTENT_TYPE, "multipart/form-data")
+        .then(|| if streams_by_default(path) { Expectation::EarlyHead } else { Expectation::WholeAnswer })
+}
+
+/// Ollama streams unless told not to.
+fn streams_by_default(path: &str) -> bool {
+    path.ends_with("/api/chat") || path.ends_with("/api/generate")
 }
 
 /// What a request body says at its top level.
@@ -93,8 +115,11 @@ impl<'de> Visitor<'de> for TopLevel {
 
 #[cfg(test)]
 mod tests {
+    use http::header::CONTENT_ENCODING;
     use http::{HeaderName, HeaderValue};
+    use proptest::prelude::*;
 
+    use super::super::coding::tests as coding_tests;
     use super::*;
 
     fn look(method: &str, path: &str, fields: &[(&'static str, &'static str)], body: &'static str) -> Expectation {
@@ -138,6 +163,53 @@ mod tests {
             ("POST", "/responses", &[("content-encoding", "zstd"), ("accept", "text/event-stream")], "binary"),
         ] {
             assert_eq!(look(method, path, fields, body), Expectation::EarlyHead, "{path} {body}");
+        }
+    }
+
+    #[test]
+    fn only_a_body_that_decides_is_looked_into_aside() {
+        let coded = HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static("zstd"))]);
+        let mut decided = coded.clone();
+        decided.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        let plain = HeaderMap::new();
+        for (method, headers, length, aside) in [
+            ("POST", &plain, 1024 * 1024, false),
+            ("POST", &plain, 1024 * 1024 + 1, true),
+            ("POST", &coded, 256, false),
+            ("POST", &coded, 257, true),
+            ("POST", &decided, 257, false),
+            ("PUT", &coded, 257, false),
+        ] {
+            let needed = needs_aside(&method.parse().unwrap(), "/responses", headers, length);
+            assert_eq!(needed, aside, "{method} {headers:?} {length}");
+        }
+    }
+
+    /// Bodies that say something, something else, or nothing.
+    fn bodies() -> impl Strategy<Value = Vec<u8>> {
+        let json =
+            (prop::option::of(any::<bool>()), any::<bool>(), "[a-z ]{0,2000}").prop_map(|(stream, model, text)| {
+                let stream = stream.map_or(String::new(), |stream| format!(r#","stream":{stream}"#));
+                let model = if model { r#","model":"m""# } else { "" };
+                format!(r#"{{"input":"{text}"{stream}{model}}}"#).into_bytes()
+            });
+        prop_oneof![4 => json, 1 => prop::collection::vec(any::<u8>(), 0..2000)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        /// Whatever codings lie over a body: the expectation is that of the body.
+        #[test]
+        fn a_coded_body_is_read_as_the_plain_one(
+            body in bodies(),
+            codings in prop::collection::vec(prop::sample::select(&coding_tests::ALL[..]), 1..4),
+            path in prop::sample::select(vec!["/v1/responses", "/api/chat", "/responses/compact", "/x"]),
+        ) {
+            let plain = expectation(&Method::POST, path, &HeaderMap::new(), || Bytes::from(body.clone()));
+            let coded = codings.iter().fold(body, |body, coding| coding_tests::encode(coding, &body));
+            let found = expectation(&Method::POST, path, &coding_tests::header(&codings), || Bytes::from(coded));
+            prop_assert_eq!(found, plain, "{:?}", codings);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The race: attempts under a header deadline, replaced until one has headers.
 
+mod aside;
 mod backoff;
+mod coding;
 mod hedge_budget;
 #[cfg(test)]
 mod hedge_tests;
@@ -24,8 +26,8 @@ mod timeline;
 #[cfg(test)]
 mod track;
 
+pub use aside::look;
 pub use hedge_budget::HedgeBudget;
-pub use look::expectation;
 pub use plan::{Input, Limits, Plan, Step, Trouble, Why};
 pub use policy::{Backoff, Expectation, Mode, Policy, Quality, Retry};
 pub use retry_budget::{BudgetSettings, Further, RetryBudget, Waiting};

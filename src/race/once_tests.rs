@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
 
 use super::track::{OK, Track, body_of, outbound, race, read_request, track};
-use super::{Mode, RaceEnd, Timeline, Why};
+use super::{HedgeBudget, Mode, RaceEnd, Timeline, Why};
 use crate::body::{Beginning, ClientFault, Passing, Payload};
 use crate::upstream::{Failure, Outbound};
 
@@ -17,6 +17,7 @@ use crate::upstream::{Failure, Outbound};
 fn once(max_attempts: u32) -> Track {
     let mut track = track(max_attempts);
     track.mode = Mode::Once;
+    track.hedge_budget = HedgeBudget::new(100);
     track.policy.hedge_after = Some(Duration::from_secs(5));
     track.policy.retry_statuses = vec![StatusCode::SERVICE_UNAVAILABLE];
     track
@@ -58,6 +59,8 @@ async fn a_listed_status_passes() {
     let (end, _stream) = tokio::join!(race(&track, &outbound, &mut timeline), script);
     assert_eq!(body_of(end).await, "busy");
     assert_eq!(timeline.attempts(), 1);
+    assert!(track.hedge_budget.hedge(), "the one of this second");
+    assert!(!track.hedge_budget.hedge(), "what is never hedged earns no share");
 }
 
 #[tokio::test(start_paused = true)]

@@ -240,7 +240,7 @@ impl<D: Iterator<Item = Duration>> Books<D> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
     fn the_properties_hold_whatever_happens(limits in limits(), events in events()) {

@@ -158,7 +158,7 @@ impl Course<'_> {
         Limits {
             max_attempts: self.policy.max_attempts,
             deadline: self.policy.deadline(expectation),
-            hedge_after: self.policy.hedge_after,
+            hedge_after: self.policy.hedge_after.filter(|_| self.mode == Mode::Race),
             may_repeat: self.policy.may_repeat(&outbound.method, outbound.headers.contains_key("idempotency-key")),
             mode: self.mode,
         }
@@ -197,6 +197,7 @@ struct Field<'a> {
     write_limit: Duration,
 }
 
+#[expect(clippy::large_enum_variant, reason = "it is moved once, and most events are ends")]
 enum Event {
     Ended(AttemptNo, Result<Head, Failure>),
     Written { no: AttemptNo, at: Offset },

@@ -31,22 +31,22 @@ async fn run(track: &mut Track, retryable: bool, answers: &[&str]) -> (RaceEnd, 
     }
     let start = Instant::now();
     let script = async {
-        let (mut streams, mut times) = (Vec::new(), Vec::new());
-        for answer in answers {
-            let Some(mut stream) = upstream.recv().await else { return (streams, times) };
+        let mut times = Vec::new();
+        for (index, answer) in answers.iter().enumerate() {
+            let Some(mut stream) = upstream.recv().await else { return (None, times) };
             times.push(start.elapsed());
             read_request(&mut stream, 5).await;
             stream.write_all(answer.as_bytes()).await.unwrap();
-            streams.push(stream);
+            if index + 1 == answers.len() {
+                return (Some(stream), times);
+            }
+            assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "the connection of a head that was dropped is closed");
+            assert_eq!(start.elapsed(), times[index], "it is closed before the pause");
         }
-        (streams, times)
+        (None, times)
     };
     let race = race(track, &outbound, &mut timeline);
-    let (end, (streams, times)) = tokio::join!(race, script);
-    // Those who lost are closed; the last one is read by whoever asked.
-    for mut loser in streams.into_iter().rev().skip(1) {
-        assert_eq!(loser.read(&mut [0]).await.unwrap(), 0, "a head that was dropped keeps its connection open");
-    }
+    let (end, (_last, times)) = tokio::join!(race, script);
     (end, timeline, times)
 }
 

@@ -122,10 +122,11 @@ impl Pool {
         match result {
             Err(failure) => {
                 state.queue.end_ride(order.id, true);
-                match state.queue.remove(order.id) {
+                if let Some(waiter) = state.queue.remove(order.id) {
                     // An error means that the waiter left in this moment.
-                    Some(waiter) => drop(waiter.answer.send(Err(failure))),
-                    None => tracing::debug!(%failure, "a connect failed that nobody waits for any more"),
+                    drop(waiter.answer.send(Err(failure)));
+                } else {
+                    tracing::debug!(%failure, "a connect failed that nobody waits for any more");
                 }
             }
             Ok(Opened::Whole(connection)) => {

@@ -180,7 +180,8 @@ fn the_health_check_speaks_tls_as_well() {
     let check = |port: u16| files.settings(&upstream).set("LISTEN_PORT", port).argument("healthcheck").run();
     let (log, status) = check(forebay.port);
     assert_eq!(status, Some(0), "{log}");
-    let (port, _) = (forebay.port, drop(forebay));
+    let port = forebay.port;
+    drop(forebay);
     let (log, status) = check(port);
     assert!(status == Some(1) && log.contains("not well"), "{log}");
 }

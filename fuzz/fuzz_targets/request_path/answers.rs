@@ -1,6 +1,5 @@
 //! The same bytes on a real client connection: what the client gets back.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -14,9 +13,9 @@ use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::SETTINGS;
 use super::onward::Fate;
 use super::reading::Reading;
+use super::{ARRIVAL, SETTINGS};
 
 /// The edge with an upstream that has no room: every request waits for a connection, and none is ever made.
 static EDGE: LazyLock<Arc<Edge>> = LazyLock::new(|| {
@@ -33,6 +32,7 @@ static EDGE: LazyLock<Arc<Edge>> = LazyLock::new(|| {
         answers: SETTINGS.answers.clone(),
         quota: Quota::new(1 << 30),
         shutdown: Shutdown::default(),
+        streams: Tasks::default(),
     })
 });
 
@@ -56,7 +56,7 @@ pub async fn check(bytes: &[u8], manner: u8, reading: &Reading, expected: &[Fate
         }
     };
     let mut written = Vec::new();
-    let serve = edge::serve(Arc::clone(&EDGE), server, IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let serve = edge::serve(Arc::clone(&EDGE), server, ARRIVAL);
     let all = async { tokio::join!(client, serve, reader.read_to_end(&mut written)) };
     assert!(timeout(FOREVER, all).await.is_ok(), "the connection never ends");
 

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use forebay::body::{Collected, Limits, Quota, Snapshot};
-use forebay::edge::{Framing, guard, outbound};
+use forebay::body::{Collected, Limits, Payload, Quota, Snapshot};
+use forebay::edge::{Framing, Onward, guard, outbound};
 use forebay::upstream::Outbound;
 use http::{Method, Request, StatusCode};
 use http_body_util::Full;
@@ -13,8 +13,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use super::SETTINGS;
 use super::reading::Seen;
+use super::{ARRIVAL, SETTINGS};
 
 /// What a client's request is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,13 +47,12 @@ impl Fate {
     }
 }
 
-const HOP_BY_HOP: [&str; 12] = [
+const HOP_BY_HOP: [&str; 11] = [
     "connection",
     "keep-alive",
     "proxy-connection",
     "proxy-authenticate",
     "proxy-authorization",
-    "te",
     "trailer",
     "transfer-encoding",
     "upgrade",
@@ -71,7 +70,7 @@ pub async fn fate(seen: &Seen) -> Fate {
     if seen.has_fragment {
         return refused(StatusCode::BAD_REQUEST);
     }
-    let target = match guard(&seen.parts) {
+    let target = match guard(&seen.parts, SETTINGS.edge.max_header_bytes) {
         Ok(target) => target,
         Err(answer) => {
             assert!(answer.close, "refused, and the connection goes on");
@@ -95,7 +94,9 @@ pub async fn fate(seen: &Seen) -> Fate {
     let limits = Limits { max: u64::MAX, progress: Duration::from_secs(1) };
     let collected = Snapshot::collect(&mut Full::new(Bytes::from(body.clone())), limits, &QUOTA).await;
     let Ok(Collected::Whole(snapshot)) = collected else { panic!("it is short") };
-    let sent = outbound(&SETTINGS.routes[0], seen.parts.clone(), &target, &[], snapshot).expect("the target is short");
+    let onward = Onward::new(&SETTINGS.routes[0], &target, &[]).unwrap_or_else(|_| panic!("the target is short"));
+    let (edge, settings, body_kept) = (&SETTINGS.edge, &SETTINGS.routes[0], Payload::Kept(snapshot));
+    let sent = outbound(edge, settings, ARRIVAL, seen.parts.clone(), onward, body_kept);
     let was_framed = seen.parts.headers.contains_key("content-length") || seen.framing == Framing::Chunked;
     let wire = serialised(&sent, body).await;
     assert!(was_framed || sent.headers.get("content-length").is_none(), "framed what was not");
@@ -162,12 +163,14 @@ fn unambiguous(wire: &[u8], seen: &Seen, target: &str, body: &[u8]) {
     for name in HOP_BY_HOP {
         assert!(all(name).is_empty(), "{name}: {}", shown());
     }
+    let coding = all("te");
+    assert!(coding.is_empty() || coding == [b"trailers"], "{}", shown());
     for line in seen.parts.headers.get_all("connection") {
         for named in
             String::from_utf8_lossy(line.as_bytes()).split(',').map(str::trim).filter(|named| !named.is_empty())
         {
             let is_kept =
-                ["host", "content-length", "authorization"].iter().any(|kept| named.eq_ignore_ascii_case(kept));
+                ["host", "content-length", "authorization", "te"].iter().any(|kept| named.eq_ignore_ascii_case(kept));
             assert!(is_kept || all(named).is_empty(), "{named} was named in Connection: {}", shown());
         }
     }

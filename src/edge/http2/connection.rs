@@ -121,9 +121,12 @@ where
             looked_at = Some((idle_since, is_draining));
             let now = Instant::now();
             let last_read = streams.last_read();
-            let patience = idle_since.map(|since| match streams.has_served() {
-                true => last_read.map_or(since, |read| read.max(since)) + clocks.idle,
-                false => clocks.first_head(),
+            let patience = idle_since.map(|since| {
+                if streams.has_served() {
+                    last_read.map_or(since, |read| read.max(since)) + clocks.idle
+                } else {
+                    clocks.first_head()
+                }
             });
             if !is_leaving && (is_draining || patience.is_some_and(|until| until <= now)) {
                 is_leaving = true;

@@ -194,7 +194,7 @@ async fn a_client_that_reads_slowly_is_not_hurried() {
     let mut stream = upstream.recv().await.unwrap();
     read_head(&mut stream).await;
     stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n").await.unwrap();
-    stream.write_all(&[b'.'; 20_000]).await.unwrap();
+    stream.write_all(&vec![b'.'; 20_000]).await.unwrap();
     let mut body = response.await.unwrap().into_body();
     let mut taken = 0;
     while let Some(chunk) = body.data().await {
@@ -307,7 +307,7 @@ async fn a_panic_in_one_exchange_ends_that_exchange_only() {
     assert_eq!(text(neighbour.await.unwrap()).await.unwrap(), "ok");
     assert_eq!(text(get(&mut send, "/later").await.unwrap()).await.unwrap(), "ok");
     drop((send, body));
-    while edge.streams.len() > 0 {
+    while !edge.streams.is_empty() {
         sleep(Duration::from_secs(1)).await;
     }
     assert_eq!(edge.quota.used(), 0);
