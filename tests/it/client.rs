@@ -127,9 +127,16 @@ impl Client {
     }
 
     /// The next bytes, whatever they mean: so many, or fewer if the peer ends before.
+    #[track_caller]
     pub fn take(&mut self, count: usize) -> Vec<u8> {
         self.until = Instant::now() + PATIENCE;
-        while self.buffer.len() < count && self.fill().is_ok() {}
+        while self.buffer.len() < count {
+            match self.fill() {
+                Ok(()) => {}
+                Err(Cut::Timeout) => panic!("{} bytes instead of {count}", self.buffer.len()),
+                Err(_) => break,
+            }
+        }
         let n = self.buffer.len().min(count);
         self.buffer.drain(..n).collect()
     }

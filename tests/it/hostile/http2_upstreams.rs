@@ -270,7 +270,7 @@ fn floods_of_small_things() {
         "interim answers",
         |peer, stream| {
             let interim = frames::headers(stream, false, &frames::block(&[(":status", "103"), ("link", "</a>")]));
-            for _ in 0..100_000 {
+            for _ in 0..20_000 {
                 if !peer.send(&interim) {
                     return;
                 }

@@ -124,13 +124,16 @@ fn it_is_refused_otherwise() {
 
 #[test]
 fn a_100_for_what_is_streamed_waits_for_the_upstream() {
-    let upstream = FakeUpstream::start();
+    let mut upstream = FakeUpstream::refusing();
     upstream.script([echo()]);
-    let forebay = capped(&upstream).set("OVERSIZE", "stream").start();
+    let settings = capped(&upstream).set("OVERSIZE", "stream").set("UPSTREAM_MAX_ATTEMPTS", 100);
+    let forebay = settings.set("RETRY_BACKOFF_SECONDS", "0.1").set("RETRY_BACKOFF_MAX_SECONDS", "0.1").start();
     let mut client = forebay.connect();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000\r\nExpect: 100-continue\r\n\r\n");
+    let nothing = client.read_within("POST", Duration::from_millis(300));
+    assert_eq!((nothing.interim.as_slice(), nothing.status), ([].as_slice(), 0), "{nothing:?}");
+    upstream.listen();
     assert_eq!(client.read_interim(), 100);
-    assert!(upstream.accepted() > 0, "a 100 before the upstream connection stands");
     client.send(vec![b'x'; 2000]);
     assert_relayed(&client.read("POST"), 200, vec![b'x'; 2000]);
 }

@@ -164,7 +164,7 @@ fn a_slow_reader_stops_the_other_side_and_costs_no_memory() {
     thread::sleep(Duration::from_millis(700));
     assert!(upstream.seen()[0].flooded < total);
     assert!(forebay.memory() < before + (32 << 20), "{} bytes more", forebay.memory() - before);
-    assert_eq!(client.take(1 << 20).len(), 1 << 20);
+    assert_eq!(client.take(100_000).len(), 100_000);
     drop(client);
     upstream.wait("the end of the flood", |seen| seen[0].aborted.is_some());
 }
