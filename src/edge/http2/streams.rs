@@ -68,13 +68,15 @@ struct Outgoing {
     content: Option<Content>,
     /// The rest of a chunk that was larger than a frame.
     rest: Bytes,
-    /// Since when hyper holds data that it has not come back from.
+    /// Since when hyper holds data that it has not come back from. The head counts: without window, hyper asks for nothing.
     handed: Option<Instant>,
     /// When it last came back for more.
     taken: Option<Instant>,
     broken: Option<Broken>,
     /// What nobody reads of the request.
     unread: Option<Unread>,
+    /// It was overdue, and does not count any more.
+    is_taken_away: bool,
     task: Option<Waker>,
 }
 
@@ -165,13 +167,16 @@ impl Streams {
         }
         for stream in overdue {
             // Dropped, it gives back its upstream connection and reports that the client is gone. The stream itself ends
-            // when hyper asks again, or with the connection.
-            let taken = {
+            // when hyper asks again, or with the connection, which it does not keep: hyper may never ask.
+            let (taken, was_taken) = {
                 let mut outgoing = stream.outgoing();
                 outgoing.handed = None;
-                outgoing.content.take()
+                (outgoing.content.take(), std::mem::replace(&mut outgoing.is_taken_away, true))
             };
             drop(taken);
+            if !was_taken {
+                self.ended();
+            }
         }
         next
     }
@@ -209,6 +214,18 @@ impl Streams {
         }
     }
 
+    /// An exchange is over.
+    fn ended(&self) {
+        let mut state = self.state();
+        state.live -= 1;
+        if state.live == 0 {
+            state.idle_since = Instant::now();
+            if let Some(connection) = state.connection.take() {
+                connection.wake();
+            }
+        }
+    }
+
     fn bodies(&self) -> Vec<Arc<Stream>> {
         self.state().bodies.iter().filter_map(Weak::upgrade).collect()
     }
@@ -221,7 +238,9 @@ impl Streams {
 impl Stream {
     /// The answer's body.
     pub(in crate::edge) fn answer(&self, content: Content) {
-        self.outgoing().content = Some(content);
+        let mut outgoing = self.outgoing();
+        outgoing.content = Some(content);
+        outgoing.handed = Some(Instant::now());
     }
 
     /// Nobody reads the rest of the request.
@@ -317,13 +336,8 @@ impl Outgoing {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let mut state = self.streams.state();
-        state.live -= 1;
-        if state.live == 0 {
-            state.idle_since = Instant::now();
-            if let Some(connection) = state.connection.take() {
-                connection.wake();
-            }
+        if !self.outgoing().is_taken_away {
+            self.streams.ended();
         }
     }
 }
