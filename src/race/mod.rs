@@ -1,6 +1,8 @@
 //! The race: attempts under a header deadline, replaced until one has headers.
 
 mod backoff;
+#[cfg(test)]
+mod http2_tests;
 mod look;
 mod plan;
 #[cfg(test)]
