@@ -6,6 +6,8 @@ mod coding;
 mod hedge_budget;
 #[cfg(test)]
 mod hedge_tests;
+#[cfg(test)]
+mod http2_tests;
 mod look;
 #[cfg(test)]
 mod once_tests;

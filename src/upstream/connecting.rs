@@ -111,8 +111,8 @@ impl Pool {
             return Ok(Opened::Whole(connection));
         }
         let pool = Arc::clone(self);
-        let settled = move || pool.settled(order.id);
-        Multiplex::open(stream, slot, &self.tasks, age, order.timeout, settled).await.map(Opened::Shared)
+        let has_room = move || pool.settled(order.id);
+        Multiplex::open(stream, slot, &self.tasks, age, order.timeout, has_room).await.map(Opened::Shared)
     }
 
     /// Hands a new connection to the waiter it was opened for, or to others, or keeps it. An error concerns only the waiter
@@ -169,7 +169,7 @@ impl Pool {
         }
     }
 
-    /// The HTTP/2 connection that was opened for this waiter knows how many streams it may have.
+    /// The HTTP/2 connection that was opened for this waiter knows how many streams it may have, or another number of them.
     fn settled(self: &Arc<Self>, id: u64) {
         let mut state = self.state();
         // If it is not in service yet, its delivery sees to it.

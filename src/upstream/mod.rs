@@ -8,9 +8,9 @@ mod connect;
 mod connecting;
 mod connection;
 mod dial;
-mod failure;
 #[cfg(test)]
-mod fake_http2;
+mod dial_tests;
+mod failure;
 mod handshake;
 #[cfg(test)]
 mod memory;

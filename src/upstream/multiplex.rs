@@ -3,6 +3,9 @@
 //! It is h2's client itself and not hyper's around it: the pool must know at every checkout whether the upstream has said
 //! goodbye and how many streams it allows, which hyper's handle does not tell, and a request needs no tasks of its own.
 
+use std::future::{Future, pending, poll_fn};
+use std::mem;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicUsize,
@@ -14,7 +17,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
 use h2::{Ping, PingPong};
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::failure::{ConnectStage, Failure};
@@ -50,7 +52,8 @@ const PING_AFTER: Duration = Duration::from_secs(15);
 /// …and is not, if it takes longer than this to answer.
 const PING_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A connection for up to [`room`](Self::room) exchanges. With the last of its handles the socket is closed.
+/// A connection for up to [`room`](Self::room) exchanges. With the last of its handles it says goodbye and closes the socket;
+/// an upstream that takes no goodbye answers no ping either.
 pub(super) struct Multiplex {
     sender: SendRequest<Bytes>,
     gauge: Arc<Gauge>,
@@ -58,7 +61,6 @@ pub(super) struct Multiplex {
     allowance: Arc<Allowance>,
     /// When it is too old for another exchange.
     pub(super) expires: Instant,
-    driver: AbortHandle,
 }
 
 /// How many streams the upstream allows.
@@ -71,8 +73,8 @@ struct Allowance {
 impl Multiplex {
     /// Puts h2's client on a stream and runs it in the background.
     ///
-    /// The slot lives as long as the socket. `settled` is called once, when the upstream has said how many streams it
-    /// allows, or has not for some time. Fails when the preface cannot be sent within `patience`.
+    /// The slot lives as long as the socket. `has_room` is called when the upstream has said how many streams it allows, or
+    /// has not for some time, and when it says something else. Fails when the preface cannot be sent within `patience`.
     ///
     /// This is the one place where h2's defaults are decided, and so what a malicious upstream may cost. The head's limit
     /// bounds HPACK bombs (fields are counted as they are decoded) and, with the size of a frame, the number of CONTINUATION
@@ -86,7 +88,7 @@ impl Multiplex {
         tasks: &Tasks,
         age: Duration,
         patience: Duration,
-        settled: impl FnOnce() + Send + 'static,
+        has_room: impl Fn() + Send + 'static,
     ) -> Result<Arc<Self>, Failure> {
         let (gauge, unflushed) = (Gauge::new(), Arc::<Unflushed>::default());
         let wire = Wire::shared(stream, Arc::clone(&gauge), Arc::clone(&unflushed), slot);
@@ -105,8 +107,8 @@ impl Multiplex {
             .map_err(|_| Failure::ConnectTimeout(patience))?
             .map_err(|error| Failure::Connect(ConnectStage::Tcp, error.into()))?;
         let allowance = Arc::new(Allowance { room: AtomicUsize::new(1), is_settled: AtomicBool::new(false) });
-        let driver = tasks.spawn(drive(connection, Arc::clone(&gauge), Arc::clone(&allowance), settled));
-        Ok(Arc::new(Self { sender, gauge, unflushed, allowance, expires: Instant::now() + age, driver }))
+        tasks.spawn(drive(connection, Arc::clone(&gauge), Arc::clone(&allowance), has_room));
+        Ok(Arc::new(Self { sender, gauge, unflushed, allowance, expires: Instant::now() + age }))
     }
 
     /// How many exchanges may be on it at the same time.
@@ -146,42 +148,35 @@ impl Multiplex {
     }
 }
 
-impl Drop for Multiplex {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
-}
-
 /// Runs a connection to its end, follows how many streams it allows, and gives it up when it does not answer.
 async fn drive(
     mut connection: Connection<Wire<Stream, Slot>, Bytes>,
     gauge: Arc<Gauge>,
     allowance: Arc<Allowance>,
-    settled: impl FnOnce(),
+    has_room: impl Fn(),
 ) {
     let pings = connection.ping_pong();
-    let mut alive = std::pin::pin!(keep_alive(pings, gauge));
-    let mut grace = std::pin::pin!(sleep(SETTINGS_GRACE));
-    let (mut settled, mut allowed) = (Some(settled), 1);
-    std::future::poll_fn(move |cx| {
+    let mut alive = pin!(keep_alive(pings, gauge));
+    let mut grace = pin!(sleep(SETTINGS_GRACE));
+    let (mut is_settled, mut allowed) = (false, 1);
+    poll_fn(move |cx| {
         if alive.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
         // What went wrong every request on it hears; there is nobody else to tell.
-        let end = std::pin::Pin::new(&mut connection).poll(cx);
+        let end = Pin::new(&mut connection).poll(cx);
         let allows = connection.max_concurrent_send_streams();
-        let has_changed = allows != std::mem::replace(&mut allowed, allows);
+        let has_changed = allows != mem::replace(&mut allowed, allows);
         if has_changed {
             // An upstream that allows none may allow some later: whoever is here waits for that.
             allowance.room.store(allows.clamp(1, MAX_STREAMS), Relaxed);
         }
-        if (has_changed || (settled.is_some() && grace.as_mut().poll(cx).is_ready()))
-            && let Some(settled) = settled.take()
-        {
+        if has_changed || (!is_settled && grace.as_mut().poll(cx).is_ready()) {
+            is_settled = true;
             // Said before it is told: the one who is told may not find the connection in service yet, but whoever puts it
             // there looks.
             allowance.is_settled.store(true, Release);
-            settled();
+            has_room();
         }
         end.map(drop)
     })
@@ -190,11 +185,11 @@ async fn drive(
 
 /// Ends when the upstream does not answer a ping. One that sends is not asked.
 async fn keep_alive(pings: Option<PingPong>, gauge: Arc<Gauge>) {
-    let Some(mut pings) = pings else { return std::future::pending().await };
+    let Some(mut pings) = pings else { return pending().await };
     let mut read = 0;
     loop {
         sleep(PING_AFTER).await;
-        let is_quiet = gauge.total_read() == std::mem::replace(&mut read, gauge.total_read());
+        let is_quiet = gauge.total_read() == mem::replace(&mut read, gauge.total_read());
         if is_quiet && !matches!(timeout(PING_PATIENCE, pings.ping(Ping::opaque())).await, Ok(Ok(_))) {
             return;
         }

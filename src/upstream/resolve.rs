@@ -71,6 +71,16 @@ impl Resolver {
         Self(Arc::new(Inner { ttl, lookups: Semaphore::new(MAX_LOOKUPS), names: Mutex::default() }))
     }
 
+    /// One that knows this name.
+    #[cfg(test)]
+    pub(crate) fn known(name: &str, addresses: Vec<SocketAddr>) -> Self {
+        let this = Self::new(Duration::from_secs(3600));
+        let known = Some(Known { addresses, fresh_until: Instant::now() + this.0.ttl });
+        let entry = Arc::new(AsyncMutex::new(Entry { known, failed: None }));
+        this.0.names.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), entry);
+        this
+    }
+
     /// The addresses of a name, with port 0.
     pub(super) async fn resolve(self, name: String) -> Result<Vec<SocketAddr>, DnsError> {
         let lookup = || async {

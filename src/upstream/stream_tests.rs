@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
 
-use super::fake_http2::{answer, fetch, get, next, outbound, passing, pool, send, serve_one, while_serving};
+use super::sharing_tests::{answer, fetch, get, next, outbound, passing, pool, send, serve_one, while_serving};
 use super::{Breach, Failure, Http2, Phase, Progress, Timeouts, attempt};
 use crate::body::ClientFault;
 
