@@ -50,7 +50,11 @@ impl Dice {
     /// A short piece of everything: lengths of bodies, mostly small, now and then larger than any buffer.
     pub(super) fn length(&mut self) -> usize {
         let most = self.one_of(&[0, 1, 40, 40, 40, 1000, 1000, 1000, 1000, 5000, 5000, 20_000]);
-        if self.chance(0.03) { self.number(100_000..=200_000) } else { self.number(0..=most) }
+        match self.0.u8(..) {
+            0 => self.number(750_000..=1_000_000),
+            1..=6 => self.number(100_000..=200_000),
+            _ => self.number(0..=most),
+        }
     }
 
     /// So many bytes that nobody could guess.

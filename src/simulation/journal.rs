@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::message::Head;
+use super::stream::Wire;
 use super::upstream::AnswerPlan;
 
 /// A request of a client, by the numbers of both. It travels in the request's path and in a field.
@@ -102,7 +103,7 @@ pub(super) enum Event {
     /// Something came that answers nothing.
     Surplus { connection: usize, bytes: Blob },
     /// The proxy opens a connection to the upstream.
-    Dialled { connection: usize, plan: String },
+    Dialled { connection: usize, wire: Wire, plan: String },
     /// It stands.
     Connected { connection: usize },
     /// The upstream refused it.
@@ -113,6 +114,8 @@ pub(super) enum Event {
     RequestEnd { connection: usize, end: End, written: Stamp, body: Blob },
     /// The upstream answers: what it is up to.
     Answering { connection: usize, number: usize, plan: Box<AnswerPlan> },
+    /// The first byte of it is about to be written.
+    Speaking { connection: usize, number: usize },
     /// The upstream has written a complete final head.
     HeadWritten { connection: usize, number: usize },
     /// The upstream has done with an answer what it wanted or could; so many bytes of the framed body are on their way.

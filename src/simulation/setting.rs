@@ -50,11 +50,16 @@ impl Setting {
     /// What one of its connections is like.
     pub(super) fn wire(&self, dice: &mut Dice) -> Wire {
         Wire {
-            room: dice.one_of(&[1 << 16, 1 << 16, 1 << 13, 1000]),
+            room: dice.one_of(&[1 << 16, 1 << 16, 1 << 16, 1 << 13, 1 << 13, 1000, 200]),
             latency: Duration::from_millis(dice.one_of(self.latencies)),
             slice: dice.one_of(&[1 << 16, 1 << 16, 1000, 7]),
             resets_lose: dice.chance(0.7),
         }
+    }
+
+    /// `STREAM_IDLE_TIMEOUT_SECONDS`.
+    pub(super) fn stream_idle(&self) -> Option<Duration> {
+        self.route.stream_idle
     }
 
     /// No two ends of one connection can disagree about the time by more.
@@ -92,7 +97,7 @@ fn route(dice: &mut Dice) -> RouteSettings {
         policy,
         budget: BudgetSettings { percent: dice.one_of(&[100, 100, 20, 0]), min: dice.one_of(&[10, 10, 1, 0]) },
         stream_idle: dice.one_of(&[None, Some(Duration::from_secs(5)), Some(Duration::from_secs(240))]),
-        max_request_body: ByteSize::new(dice.one_of(&[1 << 20, 1 << 20, 1 << 20, 2000])),
+        max_request_body: ByteSize::new(dice.one_of(&[1 << 22, 1 << 22, 1 << 22, 2000])),
         answers,
         ..plain
     }

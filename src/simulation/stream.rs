@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::journal::{Event, Journal, Side, Stamp};
 
 /// What a connection is like, in both directions.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Wire {
     /// Bytes that can be on their way.
     pub(super) room: usize,

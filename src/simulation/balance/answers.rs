@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Verdict;
-use super::books::{Books, Dossier, Reply};
+use super::books::{Answered, Books, Dossier, Reply};
 use crate::simulation::client::{Body, Kind};
 use crate::simulation::journal::End;
 use crate::simulation::upstream::{After, Framed, Starts};
@@ -147,21 +147,47 @@ pub(super) fn is_not_cut_in_vain(books: &Books<'_>, dossier: &Dossier<'_>) -> Ve
         return Ok(());
     }
     let Some(answered) = reply.number().and_then(|number| books.answers.get(&number)) else {
-        if *end == End::Reset && (!dossier.client.reads_at_once() || stopped + slack >= FAREWELL) {
+        if !dossier.client.reads_at_once() || stopped + slack >= FAREWELL {
             return Ok(());
         }
         return Err(format!("forebay's own answer ends with {end:?}"));
     };
     let upstream = &books.upstreams[&answered.connection];
-    let is_torn = upstream.reset.is_some() || !answered.written.is_some_and(|(_, _, is_whole)| is_whole);
-    let stalls = answered
-        .plan
-        .stall
-        .is_some_and(|(_, pause)| setting.route.stream_idle.is_some_and(|idle| pause + slack >= idle));
+    let stopped_sending = stops_at(answered);
+    let is_stalled = setting.stream_idle().zip(stopped_sending).is_some_and(|(idle, at)| at + idle <= ended.at + slack);
+    if upstream.had_ended(ended.at) || is_stalled {
+        return Ok(());
+    }
+    Err(format!("{end:?} after {} bytes", body.0.len()))
+}
+
+/// When the upstream stops to say anything in the middle of an answer, if it does.
+fn stops_at(answered: &Answered<'_>) -> Option<Duration> {
+    let head = answered.head?.at;
+    if answered.plan.stall.is_some() {
+        // The exact moment is not known; it is behind the head.
+        return Some(head);
+    }
+    let (written, _, is_whole) = answered.written?;
     // A body that ends with the connection has no end where the connection stays: because the upstream stalls, or because
     // it waits for the rest of a request that nobody sends any more.
-    let is_kept_open =
-        matches!(answered.plan.after, After::StallsAt(_)) || answered.plan.starts == Starts::AfterTheHead;
+    let stalls = matches!(answered.plan.after, After::StallsAt(_));
+    let is_kept_open = stalls || answered.plan.starts == Starts::AfterTheHead;
     let is_endless = answered.plan.framing == Framed::Close && is_kept_open;
-    if is_torn || stalls || is_endless { Ok(()) } else { Err(format!("{end:?} after {} bytes", body.0.len())) }
+    ((stalls && !is_whole) || is_endless).then_some(written.at)
+}
+
+/// An upstream that stops in the middle of an answer is not waited for longer than its clock says.
+pub(super) fn is_cut_when_it_stalls(books: &Books<'_>, dossier: &Dossier<'_>) -> Verdict {
+    let Some(reply) = &dossier.reply else { return Ok(()) };
+    let Some(answered) = reply.number().and_then(|number| books.answers.get(&number)) else { return Ok(()) };
+    let (Some(idle), Some((stopped, ..))) = (books.setting.stream_idle(), answered.written) else { return Ok(()) };
+    let is_attentive =
+        dossier.client.reads_at_once() && books.client_of(dossier).is_none_or(|c| c.longest_stop.is_zero());
+    if !matches!(answered.plan.after, After::StallsAt(_)) || stops_at(answered).is_none() || !is_attentive {
+        return Ok(());
+    }
+    let by = stopped.at + idle + books.setting.slack();
+    let has_ended = reply.end.is_some_and(|(ended, ..)| ended.at <= by);
+    if has_ended || books.had_left(dossier, by) { Ok(()) } else { Err(format!("it stalled at {:?}", stopped.at)) }
 }

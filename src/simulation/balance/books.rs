@@ -7,6 +7,7 @@ use crate::simulation::client::{ClientPlan, RequestPlan};
 use crate::simulation::journal::{Blob, End, Event, Id, Side, Stamp};
 use crate::simulation::message::Head;
 use crate::simulation::setting::Setting;
+use crate::simulation::stream::Wire;
 use crate::simulation::upstream::AnswerPlan;
 use crate::simulation::world::Played;
 
@@ -74,6 +75,8 @@ pub(super) struct Answered<'a> {
     pub(super) connection: usize,
     pub(super) began: Stamp,
     pub(super) plan: &'a AnswerPlan,
+    /// When its first byte was written.
+    pub(super) spoke: Option<Stamp>,
     pub(super) head: Option<Stamp>,
     /// So many bytes of the framed body, and whether that is all.
     pub(super) written: Option<(Stamp, usize, bool)>,
@@ -90,6 +93,7 @@ pub(super) struct ClientSide {
 
 #[derive(Default)]
 pub(super) struct UpstreamSide {
+    pub(super) wire: Wire,
     dialled: Stamp,
     connected: Stamp,
     /// The proxy has closed its end.
@@ -98,6 +102,18 @@ pub(super) struct UpstreamSide {
     pub(super) ended: Option<Stamp>,
     pub(super) reset: Option<Stamp>,
     pub(super) requests: Vec<Id>,
+}
+
+impl UpstreamSide {
+    /// Whether what the upstream has said by then can be lost in a reset.
+    pub(super) fn loses(&self, by: Duration) -> bool {
+        self.wire.resets_lose && self.reset.is_some_and(|reset| reset.at <= by)
+    }
+
+    /// Whether the upstream had ended the connection by then.
+    pub(super) fn had_ended(&self, by: Duration) -> bool {
+        [self.ended, self.reset].into_iter().flatten().any(|end| end.at <= by)
+    }
 }
 
 impl<'a> Books<'a> {
@@ -180,17 +196,22 @@ impl<'a> Books<'a> {
                 }
             }
             Event::Answering { connection, number, plan } => {
-                let answered = Answered { connection: *connection, began: now, plan, head: None, written: None };
+                let answered =
+                    Answered { connection: *connection, began: now, plan, spoke: None, head: None, written: None };
                 self.answers.insert(*number, answered);
                 if let Some(this) = self.latest_try(*connection) {
                     this.answers.push(*number);
                 }
             }
+            Event::Speaking { number, .. } => self.answered(*number).spoke = Some(now),
             Event::HeadWritten { number, .. } => self.answered(*number).head = Some(now),
             Event::AnswerWritten { number, sent, is_whole, .. } => {
                 self.answered(*number).written = Some((now, *sent, *is_whole));
             }
-            Event::Dialled { connection, .. } => self.upstream(*connection).dialled = now,
+            Event::Dialled { connection, wire, .. } => {
+                let upstream = self.upstream(*connection);
+                (upstream.dialled, upstream.wire) = (now, *wire);
+            }
             Event::Connected { connection } => self.upstream(*connection).connected = now,
             Event::Refused { .. } => self.refused = self.refused.or(Some(now)),
             Event::Dropped { side: Side::ProxyToUpstream(connection) } => {

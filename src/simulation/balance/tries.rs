@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::Verdict;
-use super::books::{Books, Dossier, Try};
+use super::books::{Books, Dossier, Reply, Try};
 use crate::race::Retry;
 use crate::simulation::client::{Body, Kind};
 use crate::simulation::journal::End;
+use crate::simulation::upstream::{AnswerPlan, Starts};
 
 /// What a pipelining client can have in front of its departure before nobody looks any more.
 const HOLD: usize = 16 * 1024;
@@ -18,9 +19,9 @@ pub(super) fn are_counted(books: &Books<'_>, dossier: &Dossier<'_>) -> Verdict {
     let (seen, max) = (dossier.tries.len(), books.setting.route.policy.max_attempts as usize);
     let may_be_replaced = dossier.tries.iter().any(|this| {
         // A reset takes along what was said before it.
-        let is_reset = books.upstream_of(this).reset.is_some();
-        let is_silent = |number: &usize| books.answers[number].plan.is_silent() || books.answers[number].head.is_none();
-        this.was_kept && (is_reset || this.answers.iter().all(is_silent))
+        let is_lost = books.upstream_of(this).loses(Duration::MAX);
+        let is_silent = this.answers.iter().all(|number| books.answers[number].spoke.is_none());
+        this.was_kept && (is_lost || is_silent)
     });
     let free = usize::from(may_be_replaced);
     if seen > max + free {
@@ -97,6 +98,18 @@ fn is_true(books: &Books<'_>, dossier: &Dossier<'_>, this: &Try<'_>) -> Verdict 
     }
 }
 
+/// More than can be on its way, or in buffers, when an answer to the request's head comes.
+const UNSENT: usize = 700_000;
+
+/// What is left of a body when the answer comes is not sent any more.
+pub(super) fn stop_sending(books: &Books<'_>, dossier: &Dossier<'_>) -> Verdict {
+    let Some(number) = dossier.reply.as_ref().and_then(Reply::number) else { return Ok(()) };
+    let is_early = |plan: &AnswerPlan| plan.starts != Starts::AfterTheRequest && plan.comes_at_once();
+    let was_early = dossier.tries.iter().find(|t| t.answers.contains(&number) && is_early(books.answers[&number].plan));
+    let is_whole = was_early.and_then(|this| this.end).is_some_and(|(_, end, _)| *end == End::Complete);
+    if is_whole && dossier.plan.body.bytes().len() > UNSENT { Err("all of it was sent".to_owned()) } else { Ok(()) }
+}
+
 /// The first good head ends the race, whatever its status, unless it came with the deadline, or was lost on its way.
 pub(super) fn commit(books: &Books<'_>, dossier: &Dossier<'_>) -> Verdict {
     let Some(reply) = &dossier.reply else { return Ok(()) };
@@ -107,7 +120,7 @@ pub(super) fn commit(books: &Books<'_>, dossier: &Dossier<'_>) -> Verdict {
             let answered = &books.answers[number];
             let (Some(head), Some(dropped)) = (answered.head, upstream.dropped) else { continue };
             let by = head.at + slack;
-            let is_lost = upstream.reset.is_some_and(|reset| reset.at <= by) || books.speaks_unasked(this.connection);
+            let is_lost = upstream.loses(by) || books.speaks_unasked(this.connection);
             let is_late = match this.end {
                 Some((written, End::Complete, _)) => by >= written.at + deadline(books, dossier),
                 // Before it was written, another clock can end it.

@@ -2,6 +2,8 @@
 
 mod http1;
 mod plan;
+mod reading;
+mod writing;
 
 use std::future::pending;
 use std::io;
@@ -56,7 +58,7 @@ impl Upstream {
         let connection = self.connections.fetch_add(1, Relaxed);
         let mut dice = Dice::new(self.seed, FIRST_ACTOR + connection as u64);
         let plan = ConnectionPlan::draw(&self.setting, &mut dice);
-        self.journal.note(Event::Dialled { connection, plan: format!("{plan:?}") });
+        self.journal.note(Event::Dialled { connection, wire: plan.wire, plan: format!("{plan:?}") });
         match plan.connect {
             Connect::Takes(pause) => sleep(pause).await,
             Connect::Refuses(pause) => {

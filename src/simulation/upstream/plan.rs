@@ -104,8 +104,10 @@ pub(in crate::simulation) struct AnswerPlan {
 pub(in crate::simulation) enum Starts {
     /// As it should.
     AfterTheRequest,
-    /// Having read the head only.
+    /// Having read the head only; it reads the rest meanwhile.
     AfterTheHead,
+    /// Having read the head only, and the rest is not read at all.
+    InsteadOfTheRequest,
 }
 
 /// What its head is like.
@@ -160,9 +162,9 @@ pub(in crate::simulation) enum After {
 }
 
 impl AnswerPlan {
-    /// Whether it says nothing at all.
-    pub(in crate::simulation) fn is_silent(&self) -> bool {
-        matches!(self.shape, Shape::Missing | Shape::Torn(0))
+    /// Whether nothing is waited for in front of the head or in it.
+    pub(in crate::simulation) fn comes_at_once(&self) -> bool {
+        self.delay.is_zero() && self.drip.is_zero()
     }
 
     /// Whether its head ends the attempt as soon as it comes.
@@ -198,7 +200,11 @@ impl AnswerPlan {
         let framing = dice.one_of(&[Framed::Length, Framed::Length, Framed::Chunked, Framed::Close]);
         let mut plan = Self {
             id: Some(id),
-            starts: if dice.chance(faults / 4.0) { Starts::AfterTheHead } else { Starts::AfterTheRequest },
+            starts: match dice.number(0..=9) {
+                0..=2 if dice.chance(faults) => Starts::AfterTheHead,
+                3 if dice.chance(faults) => Starts::InsteadOfTheRequest,
+                _ => Starts::AfterTheRequest,
+            },
             delay: dice.pause().min(policy.header_deadline / 2),
             interim: dice.one_of(&[0, 0, 0, 0, 1, 3]),
             shape: dice.one_of(&[
@@ -236,7 +242,7 @@ impl AnswerPlan {
         if is_bad {
             plan.spoil(setting, dice);
         }
-        if plan.framing == Framed::Close
+        if (plan.framing == Framed::Close || plan.starts == Starts::InsteadOfTheRequest)
             && !matches!(plan.after, After::CutAt(_) | After::ResetAt(_) | After::StallsAt(_))
         {
             plan.after = After::Closes { announced: true };
