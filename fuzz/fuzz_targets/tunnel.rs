@@ -66,6 +66,13 @@ struct Seen {
     waker: Option<Waker>,
 }
 
+impl Seen {
+    /// What the other side has said has its time from now on.
+    fn refuses(&mut self) {
+        (self.is_refused, self.moved) = (true, Instant::now());
+    }
+}
+
 type Shared = Arc<Mutex<Seen>>;
 
 fn seen(shared: &Shared) -> MutexGuard<'_, Seen> {
@@ -112,7 +119,7 @@ impl AsyncWrite for Near {
         let mut seen = seen(&self.shared);
         match &result {
             Poll::Ready(Ok(_)) => seen.moved = Instant::now(),
-            Poll::Ready(Err(_)) => seen.is_refused = true,
+            Poll::Ready(Err(_)) => seen.refuses(),
             Poll::Pending => {}
         }
         if is_client {
@@ -129,7 +136,9 @@ impl AsyncWrite for Near {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = self.tell(cx, |stream, cx| stream.poll_shutdown(cx));
-        seen(&self.shared).is_refused |= matches!(result, Poll::Ready(Err(_)));
+        if matches!(result, Poll::Ready(Err(_))) {
+            seen(&self.shared).refuses();
+        }
         result
     }
 }

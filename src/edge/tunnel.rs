@@ -243,7 +243,7 @@ impl Activity {
         self.moved();
     }
 
-    /// A byte was read from a side, or taken by one.
+    /// A byte was read from a side or taken by one, or a side is gone.
     fn moved(&self) {
         self.last.store(u64::try_from(self.begin.elapsed().as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
@@ -262,10 +262,15 @@ struct Heard<S> {
 
 impl<S> Heard<S> {
     fn after<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        match &mut self.writing {
+        let result = match &mut self.writing {
             Some(clock) => clock.after(cx, result),
             None => result,
+        };
+        if matches!(result, Poll::Ready(Err(_))) {
+            // What is left to say has its time from now on.
+            self.activity.moved();
         }
+        result
     }
 
     fn after_write(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {

@@ -1,5 +1,6 @@
 //! What a client says, and how it listens.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use forebay::shutdown::Shutdown;
@@ -8,7 +9,7 @@ use tokio::time::sleep;
 
 use super::frames::{
     CONTINUATION, DATA, END_HEADERS, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame,
-    request,
+    frames, request,
 };
 
 const MANY_STEPS: usize = 300;
@@ -28,7 +29,7 @@ pub struct Client {
     steps: Vec<Step>,
     /// It takes what it is told; if not, nothing until the connection has ended.
     listens: bool,
-    /// It leaves when it has said all. If not, it falls silent.
+    /// It leaves when it has said all. If not, it falls silent, but for its answers to PING, if it listens.
     leaves: bool,
     /// It says so many bytes at a time.
     piece: usize,
@@ -69,6 +70,8 @@ impl Client {
     /// Says its part, and gives what it heard.
     pub async fn run(self, stream: DuplexStream, shutdown: Shutdown) -> Vec<u8> {
         let (mut reader, mut writer) = tokio::io::split(stream);
+        // The sending side, once all has been said.
+        let idle = Mutex::new(None);
         let says = async {
             for step in &self.steps {
                 match step {
@@ -88,10 +91,24 @@ impl Client {
             if self.leaves {
                 let _ = writer.shutdown().await;
             }
+            *idle.lock().expect("one thread") = Some(writer);
         };
         let mut heard = Vec::new();
         if self.listens {
-            let _ = tokio::join!(says, reader.read_to_end(&mut heard));
+            let hears = async {
+                let mut known = 0;
+                while matches!(reader.read_buf(&mut heard).await, Ok(read) if read > 0) {
+                    let (new, rest) = frames(&heard[known..]);
+                    known = heard.len() - rest.len();
+                    let writer = idle.lock().expect("one thread").take();
+                    let Some(mut writer) = writer.filter(|_| !self.leaves) else { continue };
+                    for ping in new.iter().filter(|frame| frame.kind == PING && frame.flags == 0) {
+                        let _ = writer.write_all(&frame(PING, 1, 0, &ping.payload)).await;
+                    }
+                    *idle.lock().expect("one thread") = Some(writer);
+                }
+            };
+            tokio::join!(says, hears);
         } else {
             says.await;
             // As long as it takes to be noticed.

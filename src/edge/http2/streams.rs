@@ -71,6 +71,8 @@ struct Outgoing {
     /// When it last came back for more.
     taken: Option<Instant>,
     broken: Option<Broken>,
+    /// It was overdue, and does not count any more.
+    is_taken_away: bool,
     task: Option<Waker>,
 }
 
@@ -161,13 +163,16 @@ impl Streams {
         }
         for stream in overdue {
             // Dropped, it gives back its upstream connection and reports that the client is gone. The stream itself ends
-            // when hyper asks again, or with the connection.
-            let taken = {
+            // when hyper asks again, or with the connection, which it does not keep: hyper may never ask.
+            let (taken, was_taken) = {
                 let mut outgoing = stream.outgoing();
                 outgoing.handed = None;
-                outgoing.content.take()
+                (outgoing.content.take(), std::mem::replace(&mut outgoing.is_taken_away, true))
             };
             drop(taken);
+            if !was_taken {
+                self.ended();
+            }
         }
         next
     }
@@ -193,6 +198,18 @@ impl Streams {
                         task.wake();
                     }
                 }
+            }
+        }
+    }
+
+    /// An exchange is over.
+    fn ended(&self) {
+        let mut state = self.state();
+        state.live -= 1;
+        if state.live == 0 {
+            state.idle_since = Instant::now();
+            if let Some(connection) = state.connection.take() {
+                connection.wake();
             }
         }
     }
@@ -291,13 +308,8 @@ impl Outgoing {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let mut state = self.streams.state();
-        state.live -= 1;
-        if state.live == 0 {
-            state.idle_since = Instant::now();
-            if let Some(connection) = state.connection.take() {
-                connection.wake();
-            }
+        if !self.outgoing().is_taken_away {
+            self.streams.ended();
         }
     }
 }

@@ -30,8 +30,13 @@ fn connect(edge: &Arc<Edge>) -> (DuplexStream, Tasks) {
 
 /// A client, and the end of its connection.
 async fn client(edge: &Arc<Edge>) -> (SendRequest<Bytes>, Tasks) {
+    client_with_window(edge, 1000).await
+}
+
+/// The same, with what it gives each stream from the beginning.
+async fn client_with_window(edge: &Arc<Edge>, window: u32) -> (SendRequest<Bytes>, Tasks) {
     let (stream, _) = connect(edge);
-    let (send, connection) = h2::client::Builder::new().initial_window_size(1000).handshake(stream).await.unwrap();
+    let (send, connection) = h2::client::Builder::new().initial_window_size(window).handshake(stream).await.unwrap();
     let ended = Tasks::default();
     ended.spawn(async {
         let _ = connection.await;
@@ -184,6 +189,31 @@ async fn a_stream_whose_client_gives_no_window_is_taken_away_and_its_neighbours_
     // Reading at last, its client learns that the stream was reset.
     let error = text(hoarded).await.unwrap_err();
     assert!(error.is_reset(), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_gives_window_keeps_neither_the_upstream_nor_its_connection() {
+    for path in ["/relayed", "/healthz"] {
+        let (edge, mut upstream) = edge();
+        let (mut send, ended) = client_with_window(&edge, 0).await;
+        let start = Instant::now();
+        let response = get(&mut send, path);
+        if path == "/relayed" {
+            let mut stream = upstream.recv().await.unwrap();
+            read_head(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n").await.unwrap();
+            let chunk = [7; 5000];
+            let flood = async { while stream.write_all(&chunk).await.is_ok() {} };
+            timeout(WRITE_TIMEOUT * 2, flood).await.expect("the upstream is let go");
+            assert!(start.elapsed() >= WRITE_TIMEOUT);
+        }
+        let response = response.await.unwrap();
+        assert_eq!(response.status(), 200);
+        // It answers every PING, and does nothing else.
+        timeout((WRITE_TIMEOUT + IDLE) * 2, ended.finished()).await.expect("the connection is ended");
+        assert!(start.elapsed() >= WRITE_TIMEOUT + IDLE);
+        assert!(text(response).await.is_err());
+    }
 }
 
 #[tokio::test(start_paused = true)]
