@@ -151,14 +151,13 @@ fn open_routes(
     let mut open: Vec<Route> = Vec::with_capacity(routes.len());
     for settings in routes {
         let shared = open.iter().find(|other| other.settings.shares_pool_with(&settings));
-        let (pool, budget) = match shared {
-            Some(other) => (Arc::clone(&other.pool), Arc::clone(&other.budget)),
-            None => {
-                let (origin, transport) = (settings.base.origin(), settings.transport.clone());
-                let pool = Pool::new(origin, transport, resolver.clone(), tasks.clone()).map_err(StartError::Tls)?;
-                tasks.spawn(Arc::clone(&pool).maintain(shutdown.clone()));
-                (pool, RetryBudget::new(settings.budget))
-            }
+        let (pool, budget) = if let Some(other) = shared {
+            (Arc::clone(&other.pool), Arc::clone(&other.budget))
+        } else {
+            let (origin, transport) = (settings.base.origin(), settings.transport.clone());
+            let pool = Pool::new(origin, transport, resolver.clone(), tasks.clone()).map_err(StartError::Tls)?;
+            tasks.spawn(Arc::clone(&pool).maintain(shutdown.clone()));
+            (pool, RetryBudget::new(settings.budget))
         };
         open.push(Route { settings, pool, budget });
     }

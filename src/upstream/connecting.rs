@@ -1,4 +1,4 @@
-//! How a caller without a connection comes to one: he waits, and a connect is started where one is needed.
+//! How a caller without a connection comes to one: it waits, and a connect is started where one is needed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,16 +116,17 @@ impl Pool {
     }
 
     /// Hands a new connection to the waiter it was opened for, or to others, or keeps it. An error concerns only the waiter
-    /// it was opened for; who rode on it connects himself.
+    /// it was opened for; who rode on it connects alone.
     fn deliver(self: &Arc<Self>, order: Order, result: Result<Opened, Failure>) {
         let mut state = self.state();
         match result {
             Err(failure) => {
                 state.queue.end_ride(order.id, true);
-                match state.queue.remove(order.id) {
+                if let Some(waiter) = state.queue.remove(order.id) {
                     // An error means that the waiter left in this moment.
-                    Some(waiter) => drop(waiter.answer.send(Err(failure))),
-                    None => tracing::debug!(%failure, "a connect failed that nobody waits for any more"),
+                    drop(waiter.answer.send(Err(failure)));
+                } else {
+                    tracing::debug!(%failure, "a connect failed that nobody waits for any more");
                 }
             }
             Ok(Opened::Whole(connection)) => {
