@@ -1,4 +1,4 @@
-//! How a caller without a connection comes to one: he waits, and a connect is started where one is needed.
+//! How a caller without a connection comes to one: it waits, and a connect is started where one is needed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,7 +116,7 @@ impl Pool {
     }
 
     /// Hands a new connection to the waiter it was opened for, or to others, or keeps it. An error concerns only the waiter
-    /// it was opened for; who rode on it connects himself.
+    /// it was opened for; who rode on it connects alone.
     fn deliver(self: &Arc<Self>, order: Order, result: Result<Opened, Failure>) {
         let mut state = self.state();
         match result {

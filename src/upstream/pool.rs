@@ -1,8 +1,8 @@
 //! The connections to one upstream: how many, who gets one, how long an idle one is kept.
 //!
-//! A caller who finds no connection that will do becomes a waiter and, while there is room, starts a connect. Whatever comes
-//! first serves him: his own connect, somebody else's, a connection that became idle, or a place on a shared one. A connect
-//! runs in a task of its own, so a caller who leaves never takes it away from those who need it.
+//! A caller who finds no connection that will do becomes a waiter and, while there is room, starts a connect. It is
+//! served by whatever comes first: its own connect, somebody else's, a connection that became idle, or a place on a shared
+//! one. A connect runs in a task of its own, so a caller who leaves never takes it away from those who need it.
 
 use std::collections::VecDeque;
 use std::fmt;

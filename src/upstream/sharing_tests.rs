@@ -1,4 +1,4 @@
-//! Who shares an HTTP/2 connection, who gets a new one, and that nobody harms his neighbours. In paused time, over streams
+//! Who shares an HTTP/2 connection, who gets a new one, and that nobody harms a neighbour. In paused time, over streams
 //! in memory with h2's server on their other ends.
 
 use std::future::Future;
@@ -161,7 +161,7 @@ async fn an_upstream_that_turns_out_to_speak_http1_gives_everyone_a_connection()
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_anothers_connect_connects_himself_when_it_fails_or_takes_too_long() {
+async fn who_waits_for_anothers_connect_connects_alone_when_it_fails_or_takes_too_long() {
     for hangs in [false, true] {
         let (pool, upstream) = pool(Http2::Auto, 100, if hangs { 60_000 } else { 100 });
         drop(upstream);
@@ -225,7 +225,7 @@ async fn goaway_takes_a_connection_out_of_service_and_lets_its_streams_finish() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_leaves_resets_his_stream_and_leaves_his_neighbours_alone() {
+async fn who_leaves_resets_one_stream_and_leaves_the_neighbours_alone() {
     let (pool, mut upstream) = pool(Http2::PriorKnowledge, 10, 1000);
     let script = async {
         let mut server = serve_one(&mut upstream, 100).await;

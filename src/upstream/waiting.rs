@@ -1,8 +1,8 @@
 //! Who waits for a connection, and which connect is under way for whom.
 //!
-//! On HTTP/1 everyone who waits has a connect of his own. One HTTP/2 connection serves many: there, and as long as nobody
+//! On HTTP/1 everyone who waits has a connect of their own. One HTTP/2 connection serves many: there, and as long as nobody
 //! knows what the upstream will speak, those who come soon after a connect was started *ride* on it. If it fails, or takes
-//! too long to tell, each of them connects himself.
+//! too long to tell, each of them connects alone.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -64,7 +64,7 @@ pub(super) struct Waiter {
 enum Hope {
     /// That there is room for a connect.
     Room,
-    /// His own connect.
+    /// A connect of their own.
     Connect,
     /// The connect that was started for this one.
     Ride(u64),
@@ -158,7 +158,7 @@ impl Queue {
     }
 
     /// Places the oldest who has no hope yet, or the one of this id: on somebody's connect, or, if there is room, on one of
-    /// his own, which is to be started. None when there is nothing to start.
+    /// their own, which is to be started. None when there is nothing to start.
     pub(super) fn place(&mut self, only: Option<u64>, has_room: bool) -> Option<Order> {
         let now = Instant::now();
         let (protocol, seats) = (self.protocol, self.seats);
@@ -236,7 +236,7 @@ impl Queue {
 }
 
 impl Waiter {
-    /// Whether nothing is under way for him, because there was no room.
+    /// Whether nothing is under way for this one, because there was no room.
     pub(super) fn has_no_hope(&self) -> bool {
         self.hope == Hope::Room
     }
