@@ -57,9 +57,11 @@ struct State {
     connection: Option<Waker>,
 }
 
-/// One exchange. Counts until it is dropped.
+/// One exchange. Counts until it is dropped, or taken away.
 pub(in crate::edge) struct Stream {
     streams: Arc<Streams>,
+    /// It was taken away, and counts no more.
+    is_given_up: AtomicBool,
     outgoing: Mutex<Outgoing>,
 }
 
@@ -101,7 +103,11 @@ impl Streams {
 
     /// An exchange begins.
     pub(super) fn begin(self: &Arc<Self>) -> Arc<Stream> {
-        let stream = Arc::new(Stream { streams: Arc::clone(self), outgoing: Mutex::default() });
+        let stream = Arc::new(Stream {
+            streams: Arc::clone(self),
+            is_given_up: AtomicBool::new(false),
+            outgoing: Mutex::default(),
+        });
         let mut state = self.state();
         state.live += 1;
         state.has_served = true;
@@ -165,13 +171,14 @@ impl Streams {
         }
         for stream in overdue {
             // Dropped, it gives back its upstream connection and reports that the client is gone. The stream itself ends
-            // when hyper asks again, or with the connection.
+            // when hyper asks again, or with the connection, which it does not keep from being idle.
             let taken = {
                 let mut outgoing = stream.outgoing();
                 outgoing.handed = None;
                 outgoing.content.take()
             };
             drop(taken);
+            stream.give_up();
         }
         next
     }
@@ -315,8 +322,12 @@ impl Outgoing {
     }
 }
 
-impl Drop for Stream {
-    fn drop(&mut self) {
+impl Stream {
+    /// It counts no more.
+    fn give_up(&self) {
+        if self.is_given_up.swap(true, Relaxed) {
+            return;
+        }
         let mut state = self.streams.state();
         state.live -= 1;
         if state.live == 0 {
@@ -325,5 +336,11 @@ impl Drop for Stream {
                 connection.wake();
             }
         }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.give_up();
     }
 }
