@@ -42,7 +42,7 @@ pub enum Collected {
 #[derive(Debug, Default)]
 pub struct Beginning {
     list: VecDeque<Bytes>,
-    _held: Option<Held>,
+    held: Option<Held>,
 }
 
 impl Beginning {
@@ -51,9 +51,14 @@ impl Beginning {
         self.list.is_empty()
     }
 
-    /// Takes the next piece.
+    /// Takes the next piece. With the last one it gives its part of the quota back: the rest of the body, which is not
+    /// kept, may take hours.
     pub(super) fn next(&mut self) -> Option<Bytes> {
-        self.list.pop_front()
+        let piece = self.list.pop_front();
+        if self.list.is_empty() {
+            self.held = None;
+        }
+        piece
     }
 }
 
@@ -217,7 +222,7 @@ impl Parts {
     fn over(mut self, last: Bytes) -> Beginning {
         self.flush_tail();
         self.list.push(last);
-        Beginning { list: self.list.into(), _held: Some(self.held) }
+        Beginning { list: self.list.into(), held: Some(self.held) }
     }
 }
 
@@ -323,11 +328,11 @@ mod tests {
         let quota = Quota::new(100);
         let mut body = body_of(vec![b"123".to_vec(), b"45".to_vec(), b"6".to_vec()]);
         let Ok(Collected::Over(mut beginning)) = Snapshot::collect(&mut body, limits, &quota).await else { panic!() };
+        assert_eq!(quota.used(), 3);
         let read: Vec<Bytes> = std::iter::from_fn(|| beginning.next()).collect();
         assert_eq!(read.concat(), b"12345");
+        assert_eq!(quota.used(), 0, "what was passed on is still held");
         assert_eq!(body.collect().await.unwrap().to_bytes(), "6");
-        drop(beginning);
-        assert_eq!(quota.used(), 0);
     }
 
     #[tokio::test]

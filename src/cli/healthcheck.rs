@@ -45,12 +45,23 @@ pub fn run(vars: impl IntoIterator<Item = (OsString, OsString)>) -> ExitCode {
 }
 
 fn ask(listen: &Listen, path: &str, is_tls: bool) -> io::Result<()> {
-    let address = (listen.host.as_str(), listen.port).to_socket_addrs()?.next();
-    let address = reachable(address.ok_or(io::ErrorKind::AddrNotAvailable)?);
-    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    let stream = connect((listen.host.as_str(), listen.port).to_socket_addrs()?)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     if is_tls { exchange(tls(stream)?, path) } else { exchange(stream, path) }
+}
+
+/// Connects to the first address that answers. A name may have several (`localhost`), and the listener has the first one
+/// that it could bind.
+fn connect(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+    let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
+    for address in addresses {
+        result = TcpStream::connect_timeout(&reachable(address), PATIENCE);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
 }
 
 fn exchange(mut stream: impl Read + Write, path: &str) -> io::Result<()> {
@@ -127,4 +138,24 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
         });
     }
     address
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn every_address_of_a_name_is_tried() {
+        let open = TcpListener::bind("127.0.0.1:0").unwrap();
+        // Nobody listens there, and nobody will while the socket is bound.
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let closed = socket.local_addr().unwrap().as_socket().unwrap();
+        let open = open.local_addr().unwrap();
+        assert_eq!(connect([closed, open].into_iter()).unwrap().peer_addr().unwrap(), open);
+        assert!(connect([closed].into_iter()).is_err());
+        assert!(connect(std::iter::empty()).is_err());
+    }
 }

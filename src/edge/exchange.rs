@@ -53,7 +53,7 @@ pub(super) async fn exchange(
     };
     let scene = Scene { edge, carrier, arrival, dialect, quotes };
     match unless_cut(edge, carrier, scene.story(route, parts, body, &mut summary.timeline)).await {
-        Some(Ok(Reply::Health)) => door.health(summary),
+        Some(Ok(Reply::Health { is_read })) => door.health(is_read, summary),
         Some(Ok(Reply::Redirect { location, is_read })) => door.redirect(location, is_read, summary),
         Some(Ok(Reply::Upstream { head, route, is_read })) => {
             door.relay(*head, route.settings.stream_idle, is_read, summary)
@@ -88,24 +88,12 @@ async fn unless_cut<F: Future>(edge: &Edge, carrier: &Carrier, future: F) -> Opt
     }
 }
 
-/// What a good end is made of.
+/// What a good end is made of. `is_read`: nothing of the request is left on the connection.
 enum Reply<'a> {
-    Health,
-    /// `is_read`: nothing of the request is left on the connection.
-    Redirect {
-        location: HeaderValue,
-        is_read: bool,
-    },
-    Upstream {
-        head: Box<Head>,
-        route: &'a Route,
-        is_read: bool,
-    },
-    Switched {
-        head: Box<Head>,
-        upstream: Switched,
-        route: &'a Route,
-    },
+    Health { is_read: bool },
+    Redirect { location: HeaderValue, is_read: bool },
+    Upstream { head: Box<Head>, route: &'a Route, is_read: bool },
+    Switched { head: Box<Head>, upstream: Switched, route: &'a Route },
 }
 
 /// What became of a request's body.
@@ -134,10 +122,10 @@ impl<'a> Scene<'a> {
         timeline: &mut Timeline,
     ) -> Result<Reply<'a>, Answer> {
         let target = guard::check(&parts, self.edge.settings.max_header_bytes)?;
-        if self.edge.is_health_check(&parts.method, target.path()) {
-            return Ok(Reply::Health);
-        }
         let is_read = body.is_end_stream();
+        if self.edge.is_health_check(&parts.method, target.path()) {
+            return Ok(Reply::Health { is_read });
+        }
         let route = route.ok_or_else(|| no_route(is_read))?;
         let settings = &route.settings;
         may_pass(settings, &parts.headers, &target)?;
@@ -169,7 +157,10 @@ impl<'a> Scene<'a> {
         }
         match end {
             RaceEnd::Committed(committed) => Ok(Reply::Upstream { head: Box::new(committed.head), route, is_read }),
-            RaceEnd::Failed(failed) => Err(race_failure(&failed, timeline.attempts())),
+            RaceEnd::Failed(failed) => {
+                let answer = race_failure(&failed, timeline.attempts());
+                Err(if is_read { answer } else { answer.closing() })
+            }
         }
     }
 

@@ -50,8 +50,10 @@ impl Onward {
     /// a target that is only passed on may – is percent-encoded (RFC 3986 §2.1).
     pub fn location(&self, base: &BaseUrl) -> Option<HeaderValue> {
         let mut url = base.origin().to_string();
+        // Ascending, and perhaps as many as the target has bytes.
+        let mut quotes = self.quotes.iter().copied().peekable();
         for (offset, byte) in self.target.as_str().bytes().enumerate() {
-            let byte = if self.quotes.contains(&offset) { b'"' } else { byte };
+            let byte = if quotes.next_if_eq(&offset).is_some() { b'"' } else { byte };
             if byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte) {
                 url.push(char::from(byte));
             } else {
@@ -106,5 +108,24 @@ fn frame(headers: &mut HeaderMap, body: &Payload, was_framed: bool, announced: V
     };
     if let Some(length) = length {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_quote_of_the_query_is_back_in_the_location() {
+        let settings = RouteSettings::for_tests(1, 1);
+        let onward = |target: &str, quotes: &[u32]| {
+            let onward = Onward::new(&settings, &PathAndQuery::try_from(target).unwrap(), quotes).unwrap();
+            onward.location(&settings.base).unwrap().to_str().unwrap().to_owned()
+        };
+        let location = onward("/a'b?'x'=y''", &[0, 2, 5]);
+        assert_eq!(location, "http://upstream.test/a'b?%22x%22=y%22'");
+        let quotes = 40_000;
+        let location = onward(&format!("/?{}", "'".repeat(quotes)), &(0..40_000).collect::<Vec<u32>>());
+        assert_eq!(location.len(), "http://upstream.test/?".len() + 3 * quotes);
     }
 }

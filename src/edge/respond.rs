@@ -41,14 +41,17 @@ impl Door<'_> {
         self.own(response, summary)
     }
 
-    /// `HEALTH_PATH`.
-    pub(super) fn health(&self, mut summary: Summary) -> Response<OutBody> {
-        let response = answer::healthy(&self.answers.source);
+    /// `HEALTH_PATH`. `is_read` tells whether the request was read to its end.
+    pub(super) fn health(&self, is_read: bool, mut summary: Summary) -> Response<OutBody> {
+        let mut response = answer::healthy(&self.answers.source);
+        if !is_read {
+            hop::close(response.headers_mut());
+        }
         summary.health(response.status());
         self.own(response, summary)
     }
 
-    /// The redirect lane. `is_read` tells whether the request was read to its end.
+    /// The redirect lane. `is_read` as for a health check.
     pub(super) fn redirect(&self, location: HeaderValue, is_read: bool, mut summary: Summary) -> Response<OutBody> {
         let mut response = answer::redirect(location, &self.answers.source);
         if !is_read {
@@ -69,7 +72,7 @@ impl Door<'_> {
         response.map(|body| self.carrier.send(Content::own(body, summary)))
     }
 
-    /// The upstream's answer, from here on byte for byte. `is_read` as for a redirect.
+    /// The upstream's answer, from here on byte for byte. `is_read` as for a health check.
     pub(super) fn relay(
         &self,
         head: Head,

@@ -66,8 +66,19 @@ pub fn name_host(request: &mut Parts) {
 
 /// Whether every name is a token (RFC 9110 §5.1), as HTTP/1.1 has to write it.
 pub fn names_are_tokens(headers: &HeaderMap) -> bool {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    headers.keys().all(|name| name.as_str().bytes().all(is_token))
+    headers.keys().all(is_token)
+}
+
+fn is_token(name: &HeaderName) -> bool {
+    name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// Removes fields whose names are no tokens: HTTP/2 carries them, and HTTP/1.1 has no way to write them.
+pub(super) fn strip_malformed(headers: &mut HeaderMap) {
+    let malformed: Vec<HeaderName> = headers.keys().filter(|name| !is_token(name)).cloned().collect();
+    for name in malformed {
+        headers.remove(name);
+    }
 }
 
 /// Joins the crumbs into which HTTP/2 may cut a cookie (RFC 9113 §8.2.3): HTTP/1.1 knows one field only.

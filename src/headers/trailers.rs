@@ -6,7 +6,7 @@ use http::header::{
     HeaderMap, MAX_FORWARDS, SET_COOKIE, TE, TRAILER,
 };
 
-use super::hop::{strip_hop_by_hop, strip_prefixed};
+use super::hop::{strip_hop_by_hop, strip_malformed, strip_prefixed};
 
 /// Whether a request says that its sender takes trailers (RFC 9110 §10.1.4).
 pub fn are_accepted(headers: &HeaderMap) -> bool {
@@ -19,10 +19,13 @@ pub fn announced(headers: &HeaderMap) -> Vec<HeaderValue> {
     headers.get_all(TRAILER).iter().cloned().collect()
 }
 
-/// Announces the trailers of a request whose body goes out in chunks because of them (RFC 9110 §6.6.2).
+/// Announces the trailers of a request whose body goes out in chunks because of them (RFC 9110 §6.6.2). What is not sent
+/// with them is not announced: there are servers that refuse a request over the name of a framing field.
 pub fn announce(headers: &mut HeaderMap, trailers: &HeaderMap) {
     headers.remove(CONTENT_LENGTH);
-    for name in trailers.keys() {
+    let mut sent = trailers.clone();
+    strip(&mut sent);
+    for name in sent.keys() {
         headers.append(TRAILER, HeaderValue::from(name.clone()));
     }
 }
@@ -35,7 +38,7 @@ pub fn announce_again(headers: &mut HeaderMap, announced: Vec<HeaderValue>) {
 }
 
 /// Removes from trailers what may not stand there (RFC 9110 §6.5.1): what ends at this hop, what frames, routes, controls
-/// or authenticates a message, and what only forebay may say. These were decided upon when the head came.
+/// or authenticates a message, what only forebay may say, and names that HTTP/1.1 cannot write. These were decided upon when the head came.
 pub fn strip(trailers: &mut HeaderMap) {
     strip_hop_by_hop(trailers);
     for name in [
@@ -53,6 +56,7 @@ pub fn strip(trailers: &mut HeaderMap) {
         trailers.remove(name);
     }
     strip_prefixed(trailers);
+    strip_malformed(trailers);
 }
 
 #[cfg(test)]
@@ -79,6 +83,12 @@ mod tests {
             ("grpc-status", "0"),
             ("x-checksum", "1"),
         ]);
+        trailers.insert(HeaderName::from_lowercase(b"x\"y").unwrap(), HeaderValue::from_static("1"));
+        let mut head = HeaderMap::new();
+        announce(&mut head, &trailers);
+        let mut announced: Vec<_> = head.get_all(TRAILER).iter().map(|name| name.to_str().unwrap()).collect();
+        announced.sort_unstable();
+        assert_eq!(announced, ["grpc-status", "x-checksum"]);
         strip(&mut trailers);
         let mut left: Vec<&str> = trailers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();

@@ -8,8 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::edge::fixture::{HEADER_TIMEOUT, IDLE, LOCAL, WRITE_TIMEOUT, edge};
+use crate::edge::fixture::{HEADER_TIMEOUT, IDLE, LOCAL, WRITE_TIMEOUT, edge, edge_with};
 use crate::edge::{Edge, serve};
+use crate::routes::{Lane, Lanes};
 use crate::shutdown::Tasks;
 
 const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -331,4 +332,20 @@ async fn once_the_process_is_cut_an_exchange_is_told_so() {
     let last = answer(&mut client).await;
     assert!(last.status == 503 && last.closes() && last.body.contains("shutting_down"), "{last:?}");
     end(&mut client).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_of_forebays_own_before_the_end_of_the_request_says_that_the_connection_closes() {
+    for (target, status) in [("GET /healthz", 200), ("POST /x", 502)] {
+        let (edge, mut upstream) = edge_with(|settings| settings.lanes = Lanes::always(Lane::Stream));
+        Tasks::default().spawn(async move { while upstream.recv().await.is_some() {} });
+        let mut client = connect(&edge);
+        client
+            .write_all(format!("{target} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        let answer = answer(&mut client).await;
+        assert!(answer.status == status && answer.closes(), "{answer:?}");
+        end(&mut client).await;
+    }
 }

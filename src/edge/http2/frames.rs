@@ -24,8 +24,10 @@ pub(super) struct FrameScanner {
 }
 
 impl FrameScanner {
-    /// Follows what came next. Is told of each stream whose window the client opens: that is how it says that it reads.
-    pub(super) fn scan(&mut self, mut bytes: &[u8], mut reads: impl FnMut(u32)) {
+    /// Follows what came next, and tells whether the client owed nothing on the way: what is incomplete behind that was
+    /// begun in these bytes. `reads` is told of each stream whose window the client opens: that is how it says that it reads.
+    pub(super) fn scan(&mut self, mut bytes: &[u8], mut reads: impl FnMut(u32)) -> bool {
+        let mut owed_nothing = false;
         while !bytes.is_empty() {
             if self.seen < FRAME_HEADER {
                 let taken = bytes.len().min(FRAME_HEADER - self.seen);
@@ -33,7 +35,7 @@ impl FrameScanner {
                 self.seen += taken;
                 bytes = &bytes[taken..];
                 if self.seen < FRAME_HEADER {
-                    return;
+                    return owed_nothing;
                 }
                 if let Some(stream) = self.begin() {
                     reads(stream);
@@ -46,7 +48,9 @@ impl FrameScanner {
             if self.payload == 0 {
                 self.seen = 0;
             }
+            owed_nothing |= !self.is_incomplete();
         }
+        owed_nothing
     }
 
     /// A frame begins. Some stream, if it opens its window.

@@ -3,6 +3,8 @@
 //! `connection` runs hyper on a socket that `socket` guards, `streams` knows every exchange of the connection and takes
 //! away from those whose client does not read, `unread` drops what is left of a request behind an early answer, and `frames` finds the boundaries that the clocks need.
 
+#[cfg(test)]
+mod clock_tests;
 mod connection;
 mod frames;
 mod socket;

@@ -55,10 +55,11 @@ impl<S> Socket<S> {
     fn follow(&mut self, bytes: &[u8]) {
         let behind_preface = bytes.len().min(self.preface);
         self.preface -= behind_preface;
-        self.frames.scan(&bytes[behind_preface..], |stream| self.streams.is_read(stream));
-        if !self.frames.is_incomplete() {
+        let streams = &self.streams;
+        if self.frames.scan(&bytes[behind_preface..], |stream| streams.is_read(stream)) {
             self.completing.clear();
-        } else if self.completing.at().is_none() {
+        }
+        if self.frames.is_incomplete() && self.completing.at().is_none() {
             self.completing.set(Instant::now() + self.clocks.head);
         }
     }

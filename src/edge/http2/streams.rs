@@ -57,7 +57,7 @@ struct State {
     connection: Option<Waker>,
 }
 
-/// One exchange. Counts until it is dropped.
+/// One exchange. Counts until it is dropped, or taken away.
 pub(in crate::edge) struct Stream {
     streams: Arc<Streams>,
     outgoing: Mutex<Outgoing>,
@@ -103,7 +103,10 @@ impl Streams {
 
     /// An exchange begins.
     pub(super) fn begin(self: &Arc<Self>) -> Arc<Stream> {
-        let stream = Arc::new(Stream { streams: Arc::clone(self), outgoing: Mutex::default() });
+        let stream = Arc::new(Stream {
+            streams: Arc::clone(self),
+            outgoing: Mutex::default(),
+        });
         let mut state = self.state();
         state.live += 1;
         state.has_served = true;

@@ -19,12 +19,12 @@ use crate::routes::{Lane, Lanes};
 use crate::shutdown::Tasks;
 use crate::size::ByteSize;
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 /// Longer than all clocks of a connection together: what takes longer never ends.
-const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 
-fn connect(edge: &Arc<Edge>) -> (DuplexStream, Tasks) {
+pub(super) fn connect(edge: &Arc<Edge>) -> (DuplexStream, Tasks) {
     let (client, server) = tokio::io::duplex(1 << 20);
     let tasks = Tasks::default();
     tasks.spawn(serve(Arc::clone(edge), server, LOCAL));
@@ -47,7 +47,7 @@ async fn client_with_window(edge: &Arc<Edge>, window: u32) -> (SendRequest<Bytes
     (send, ended)
 }
 
-fn get(send: &mut SendRequest<Bytes>, path: &str) -> ResponseFuture {
+pub(super) fn get(send: &mut SendRequest<Bytes>, path: &str) -> ResponseFuture {
     begin(send, path, true).0
 }
 
@@ -68,7 +68,7 @@ async fn text(response: Response<RecvStream>) -> Result<String, h2::Error> {
 }
 
 /// Reads a request without a body.
-async fn read_head(stream: &mut DuplexStream) -> String {
+pub(super) async fn read_head(stream: &mut DuplexStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.unwrap());
