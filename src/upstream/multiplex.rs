@@ -72,7 +72,8 @@ impl Multiplex {
     /// Puts h2's client on a stream and runs it in the background.
     ///
     /// The slot lives as long as the socket. `settled` is called once, when the upstream has said how many streams it
-    /// allows, or has not for some time. Fails when the preface cannot be sent within `patience`.
+    /// allows, has not for some time, or never will because the connection has ended. Fails when the preface cannot be sent
+    /// within `patience`.
     ///
     /// This is the one place where h2's defaults are decided, and so what a malicious upstream may cost. The head's limit
     /// bounds HPACK bombs (fields are counted as they are decoded) and, with the size of a frame, the number of CONTINUATION
@@ -105,7 +106,8 @@ impl Multiplex {
             .map_err(|_| Failure::ConnectTimeout(patience))?
             .map_err(|error| Failure::Connect(ConnectStage::Tcp, error.into()))?;
         let allowance = Arc::new(Allowance { room: AtomicUsize::new(1), is_settled: AtomicBool::new(false) });
-        let driver = tasks.spawn(drive(connection, Arc::clone(&gauge), Arc::clone(&allowance), settled));
+        let settling = Settling { allowance: Arc::clone(&allowance), settled: Some(settled) };
+        let driver = tasks.spawn(drive(connection, Arc::clone(&gauge), settling));
         Ok(Arc::new(Self { sender, gauge, unflushed, allowance, expires: Instant::now() + age, driver }))
     }
 
@@ -152,17 +154,43 @@ impl Drop for Multiplex {
     }
 }
 
+/// Who is to hear, once, that the limit is known, or that it will not be: dropped with the connection, it tells that too.
+struct Settling<F: FnOnce()> {
+    allowance: Arc<Allowance>,
+    settled: Option<F>,
+}
+
+impl<F: FnOnce()> Settling<F> {
+    fn is_over(&self) -> bool {
+        self.settled.is_none()
+    }
+
+    fn tell(&mut self) {
+        if let Some(settled) = self.settled.take() {
+            // Said before it is told: the one who is told may not find the connection in service yet, but whoever puts it
+            // there looks.
+            self.allowance.is_settled.store(true, Release);
+            settled();
+        }
+    }
+}
+
+impl<F: FnOnce()> Drop for Settling<F> {
+    fn drop(&mut self) {
+        self.tell();
+    }
+}
+
 /// Runs a connection to its end, follows how many streams it allows, and gives it up when it does not answer.
 async fn drive(
     mut connection: Connection<Wire<Stream, Slot>, Bytes>,
     gauge: Arc<Gauge>,
-    allowance: Arc<Allowance>,
-    settled: impl FnOnce(),
+    mut settling: Settling<impl FnOnce()>,
 ) {
     let pings = connection.ping_pong();
     let mut alive = std::pin::pin!(keep_alive(pings, gauge));
     let mut grace = std::pin::pin!(sleep(SETTINGS_GRACE));
-    let (mut settled, mut allowed) = (Some(settled), 1);
+    let mut allowed = 1;
     std::future::poll_fn(move |cx| {
         if alive.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
@@ -173,15 +201,10 @@ async fn drive(
         let has_changed = allows != std::mem::replace(&mut allowed, allows);
         if has_changed {
             // An upstream that allows none may allow some later: whoever is here waits for that.
-            allowance.room.store(allows.clamp(1, MAX_STREAMS), Relaxed);
+            settling.allowance.room.store(allows.clamp(1, MAX_STREAMS), Relaxed);
         }
-        if (has_changed || (settled.is_some() && grace.as_mut().poll(cx).is_ready()))
-            && let Some(settled) = settled.take()
-        {
-            // Said before it is told: the one who is told may not find the connection in service yet, but whoever puts it
-            // there looks.
-            allowance.is_settled.store(true, Release);
-            settled();
+        if has_changed || (!settling.is_over() && grace.as_mut().poll(cx).is_ready()) {
+            settling.tell();
         }
         end.map(drop)
     })
