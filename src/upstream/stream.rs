@@ -61,6 +61,8 @@ pub(super) async fn send(seat: Seat, outbound: &Outbound, gauge: Arc<Gauge>) -> 
     if upload.gauge.written_at().is_none() {
         // A final head during the upload: what is left of it stays here, and the end of the response resets the stream.
         upload.gauge.retire();
+        // h2 would go on to take window for it, and keep that from the other streams.
+        upload.stream.reserve_capacity(0);
     }
     let (parts, incoming) = response.into_parts();
     let length = framing::length(&parts.headers);
