@@ -267,8 +267,8 @@ async fn a_request_is_written_when_the_upstream_has_taken_its_last_byte() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_no_answer_in_http2_is_malformed() {
-    // A 101; fields of more than 256 KiB; and no HTTP/2 at all.
-    for case in 0..3 {
+    // A 101; fields of more than 256 KiB; no HTTP/2 at all; and a name that HTTP/1.1 cannot write.
+    for case in 0..4 {
         let (pool, mut upstream) = pool(Http2::PriorKnowledge, 1, 1000);
         let script = async {
             if case == 2 {
@@ -283,6 +283,9 @@ async fn what_is_no_answer_in_http2_is_malformed() {
             if case == 0 {
                 *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
                 respond.send_informational(response).unwrap();
+            } else if case == 3 {
+                response.headers_mut().insert(HeaderName::from_static("x\"y"), HeaderValue::from_static("z"));
+                respond.send_response(response, true).unwrap();
             } else {
                 for number in 0..5 {
                     let value = HeaderValue::try_from("x".repeat(60_000)).unwrap();
