@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::sync::{Arc, OnceLock};
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use tokio::time::Instant;
 
 use super::Timeouts;
@@ -17,7 +17,7 @@ use super::upgrade::{Switched, is_websocket};
 use super::waiting::{Grant, Need};
 use super::wire::Gauge;
 use crate::body::Payload;
-use crate::headers::{framing, hop};
+use crate::headers::framing;
 
 /// A request as the upstream is to see it. Every attempt sends the same one.
 #[derive(Clone, Debug)]
@@ -145,10 +145,6 @@ fn cannot_be_passed_on<B>(response: &Response<B>, is_upgrade: bool) -> Option<&'
             (true, false) => Some("a 101 to another protocol than websocket"),
             (false, _) => Some("an unasked 101"),
         };
-    }
-    // HTTP/2 carries names that HTTP/1.1 cannot write.
-    if response.version() == Version::HTTP_2 && !hop::names_are_tokens(response.headers()) {
-        return Some("a field name that is none");
     }
     // Any other coding would reach the client without its name, and so as something else.
     let mut codings = response.headers().get_all(header::TRANSFER_ENCODING).iter();

@@ -148,6 +148,7 @@ impl Pool {
             }
         }
         self.place(&mut state, None);
+        state.make_room();
     }
 
     /// Gives a new connection to the waiter it was opened for, to another, or keeps it.
@@ -169,12 +170,14 @@ impl Pool {
         }
     }
 
-    /// The HTTP/2 connection that was opened for this waiter knows how many streams it may have, or another number of them.
+    /// The HTTP/2 connection that was opened for this waiter knows how many streams it may have, or another number of them,
+    /// or has ended.
     fn settled(self: &Arc<Self>, id: u64) {
         let mut state = self.state();
-        // If it is not in service yet, its delivery sees to it.
-        let Some(room) = state.sharing.opened_for(id).map(Multiplex::room) else { return };
-        state.queue.settled(id, room);
+        match state.sharing.opened_for(id).filter(|connection| connection.is_open()).map(Multiplex::room) {
+            Some(room) => state.queue.settled(id, room),
+            None => state.queue.lost(id),
+        }
         self.seat(&mut state);
         self.place(&mut state, None);
     }

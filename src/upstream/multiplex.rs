@@ -74,7 +74,7 @@ impl Multiplex {
     /// Puts h2's client on a stream and runs it in the background.
     ///
     /// The slot lives as long as the socket. `has_room` is called when the upstream has said how many streams it allows, or
-    /// has not for some time, and when it says something else. Fails when the preface cannot be sent within `patience`.
+    /// has not for some time, when it says something else, and when the connection has ended. Fails when the preface cannot be sent within `patience`.
     ///
     /// This is the one place where h2's defaults are decided, and so what a malicious upstream may cost. The head's limit
     /// bounds HPACK bombs (fields are counted as they are decoded) and, with the size of a frame, the number of CONTINUATION
@@ -107,7 +107,8 @@ impl Multiplex {
             .map_err(|_| Failure::ConnectTimeout(patience))?
             .map_err(|error| Failure::Connect(ConnectStage::Tcp, error.into()))?;
         let allowance = Arc::new(Allowance { room: AtomicUsize::new(1), is_settled: AtomicBool::new(false) });
-        tasks.spawn(drive(connection, Arc::clone(&gauge), Arc::clone(&allowance), has_room));
+        let herald = Herald { allowance: Arc::clone(&allowance), has_room };
+        tasks.spawn(drive(connection, Arc::clone(&gauge), herald));
         Ok(Arc::new(Self { sender, gauge, unflushed, allowance, expires: Instant::now() + age }))
     }
 
@@ -148,13 +149,30 @@ impl Multiplex {
     }
 }
 
-/// Runs a connection to its end, follows how many streams it allows, and gives it up when it does not answer.
-async fn drive(
-    mut connection: Connection<Wire<Stream, Slot>, Bytes>,
-    gauge: Arc<Gauge>,
+/// Tells how many streams there may be; and, dropped with the connection, that it has ended: whoever waits for it must not
+/// wait in vain.
+struct Herald<F: Fn()> {
     allowance: Arc<Allowance>,
-    has_room: impl Fn(),
-) {
+    has_room: F,
+}
+
+impl<F: Fn()> Herald<F> {
+    fn tell(&self) {
+        // Said before it is told: the one who is told may not find the connection in service yet, but whoever puts it
+        // there looks.
+        self.allowance.is_settled.store(true, Release);
+        (self.has_room)();
+    }
+}
+
+impl<F: Fn()> Drop for Herald<F> {
+    fn drop(&mut self) {
+        self.tell();
+    }
+}
+
+/// Runs a connection to its end, follows how many streams it allows, and gives it up when it does not answer.
+async fn drive(mut connection: Connection<Wire<Stream, Slot>, Bytes>, gauge: Arc<Gauge>, herald: Herald<impl Fn()>) {
     let pings = connection.ping_pong();
     let mut alive = pin!(keep_alive(pings, gauge));
     let mut grace = pin!(sleep(SETTINGS_GRACE));
@@ -169,14 +187,11 @@ async fn drive(
         let has_changed = allows != mem::replace(&mut allowed, allows);
         if has_changed {
             // An upstream that allows none may allow some later: whoever is here waits for that.
-            allowance.room.store(allows.clamp(1, MAX_STREAMS), Relaxed);
+            herald.allowance.room.store(allows.clamp(1, MAX_STREAMS), Relaxed);
         }
         if has_changed || (!is_settled && grace.as_mut().poll(cx).is_ready()) {
             is_settled = true;
-            // Said before it is told: the one who is told may not find the connection in service yet, but whoever puts it
-            // there looks.
-            allowance.is_settled.store(true, Release);
-            has_room();
+            herald.tell();
         }
         end.map(drop)
     })

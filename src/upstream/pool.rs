@@ -220,10 +220,7 @@ impl Pool {
         let mut state = self.state();
         state.sharing.leave(connection);
         self.seat(&mut state);
-        let needs_room = |waiter: &Waiter| waiter.need != Need::Any && waiter.has_no_hope();
-        if state.queue.position(needs_room).is_some() {
-            state.sharing.close_idle();
-        }
+        state.make_room();
     }
 
     /// Takes back an HTTP/1 connection whose exchange is over.
@@ -300,6 +297,14 @@ impl State {
         connection.gauge.kept();
         let read = connection.gauge.total_read();
         self.idle.push_back(Idle { connection, since: Instant::now(), read });
+    }
+
+    /// Closes an idle connection where somebody whom it cannot serve needs its place for a new one. The oldest goes first.
+    pub(super) fn make_room(&mut self) {
+        let needs_room = |waiter: &Waiter| waiter.need != Need::Any && waiter.has_no_hope();
+        if self.queue.position(needs_room).is_some() && self.idle.pop_front().is_none() {
+            self.sharing.close_idle();
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::multiplex::SETTINGS_GRACE;
 use super::{Breach, Failure, Head, Http2, Outbound, Pool, Progress, Timeouts, TransportSettings, attempt};
 use crate::body::{Beginning, Passing, Payload};
 use crate::shutdown::Shutdown;
@@ -179,6 +180,26 @@ async fn who_waits_for_anothers_connect_connects_alone_when_it_fails_or_takes_to
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_a_connection_to_tell_its_limit_connects_himself_when_it_ends_instead() {
+    for http2 in [Http2::PriorKnowledge, Http2::Auto] {
+        let (pool, mut upstream) = pool(http2, 100, 10);
+        let server = tokio::spawn(async move {
+            // Closed before its SETTINGS.
+            drop(upstream.recv().await);
+            serve_all(upstream, 100, Duration::ZERO)
+        });
+        let start = Instant::now();
+        let (first, second, third) = tokio::join!(fetch(&pool, "/"), fetch(&pool, "/"), fetch(&pool, "/"));
+        assert!(matches!(first, Err(Failure::Broken(..))), "{http2:?} {first:?}");
+        assert!(second.is_ok() && third.is_ok(), "{http2:?} {second:?} {third:?}");
+        assert!(start.elapsed() < SETTINGS_GRACE, "{http2:?} {:?}", start.elapsed());
+        drop(server.await);
+        // …and nobody rides on what is gone.
+        assert!(fetch(&pool, "/").await.is_ok());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fresh_connection_is_a_new_one_and_an_idle_one_is_closed_after_its_time() {
     let (pool, upstream) = pool(Http2::PriorKnowledge, 10, 1000);
     let _count = serve_all(upstream, 100, Duration::ZERO);
@@ -337,4 +358,28 @@ async fn an_upgrade_is_http1_even_where_everything_else_is_http2() {
         assert_eq!(pool.open(), 2);
     };
     let _ends = tokio::join!(script, client);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_nobody_takes_makes_room_for_an_upgrade() {
+    for http2 in [Http2::Off, Http2::PriorKnowledge] {
+        let (pool, mut upstream) = pool(http2, 1, 1000);
+        let mut upgrade = get("/");
+        upgrade.is_upgrade = true;
+        let script = async {
+            let mut first = upstream.recv().await.unwrap();
+            while first.read_buf(&mut Vec::new()).await.is_ok_and(|read| read > 0) {}
+            let mut second = upstream.recv().await.unwrap();
+            second.read_buf(&mut Vec::new()).await.unwrap();
+            second.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        };
+        let client = async {
+            let gone = get("/gone");
+            let (left, head) =
+                tokio::join!(timeout(Duration::from_millis(500), send(&pool, &gone)), send(&pool, &upgrade));
+            assert!(left.is_err());
+            assert_eq!(head.unwrap().parts.status, 204, "{http2:?}");
+        };
+        tokio::join!(timeout(Duration::from_secs(60), script), client).0.unwrap();
+    }
 }

@@ -22,7 +22,7 @@ use super::sending::SendBody;
 use super::sharing::Seat;
 use super::wire::Gauge;
 use crate::body::ClientFault;
-use crate::headers::framing;
+use crate::headers::{framing, hop};
 
 /// What is given to h2 at once: a frame, as large as every peer takes it. The rest stays with us until the upstream's
 /// window and h2's buffer have room, so that "written" means no less than on HTTP/1.
@@ -57,10 +57,15 @@ pub(super) async fn send(seat: Seat, outbound: &Outbound, gauge: Arc<Gauge>) -> 
         poll_head(&mut response, cx, &upload.gauge)
     });
     let response = head.await?;
+    if !hop::names_are_tokens(response.headers()) {
+        return Err(malformed(&upload.gauge, "a field name that HTTP/1.1 cannot write"));
+    }
     upload.connection.serves();
     if upload.gauge.written_at().is_none() {
         // A final head during the upload: what is left of it stays here, and the end of the response resets the stream.
         upload.gauge.retire();
+        // h2 would go on to take window for it, and keep that from the other streams.
+        upload.stream.reserve_capacity(0);
     }
     let (parts, incoming) = response.into_parts();
     let length = framing::length(&parts.headers);

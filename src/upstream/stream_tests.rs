@@ -8,7 +8,7 @@ use h2::server::Builder;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::sharing_tests::{answer, fetch, get, next, outbound, passing, pool, send, serve_one, while_serving};
 use super::{Breach, Failure, Http2, Phase, Progress, Timeouts, attempt};
@@ -156,6 +156,54 @@ async fn a_head_that_comes_during_the_upload_ends_it_and_the_end_of_the_answer_r
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_upload_that_an_answer_ended_keeps_no_window_from_its_neighbours() {
+    let (pool, mut upstream) = pool(Http2::PriorKnowledge, 1, 1000);
+    let script = async {
+        // The window of the connection is 64 KiB, that of a stream is no limit.
+        let stream = upstream.recv().await.unwrap();
+        let mut server = Builder::new().initial_window_size(1 << 20).handshake::<_, Bytes>(stream).await.unwrap();
+        let mut held = Vec::new();
+        for _ in 0..4 {
+            let (request, mut respond) = next(&mut server).await;
+            while_serving(&mut server, sleep(Duration::from_secs(1))).await;
+            held.push((request.into_body(), respond.send_response(Response::new(()), false).unwrap()));
+        }
+        let body = &mut held[0].0;
+        let give_window = async {
+            let mut taken = 0;
+            while taken < 65_535 {
+                let length = body.data().await.unwrap().unwrap().len();
+                body.flow_control().release_capacity(length).unwrap();
+                taken += length;
+            }
+        };
+        while_serving(&mut server, sleep(Duration::from_secs(1))).await;
+        while_serving(&mut server, give_window).await;
+        let (request, mut respond) = next(&mut server).await;
+        let mut body = request.into_body();
+        assert_eq!(while_serving(&mut server, body.data()).await.unwrap().unwrap(), "fifth");
+        answer(&mut respond, "taken");
+        while_serving(&mut server, sleep(Duration::from_secs(1))).await;
+    };
+    let client = async {
+        let mut held = Vec::new();
+        for _ in 0..4 {
+            let (mut sender, body) = passing();
+            sender.send_data(Bytes::from(vec![7; 100_000])).await.unwrap();
+            held.push((send(&pool, &outbound(Method::POST, "/", body)).await.unwrap(), sender));
+        }
+        let (mut sender, body) = passing();
+        sender.send_data(Bytes::from_static(b"fifth")).await.unwrap();
+        drop(sender);
+        sleep(Duration::from_secs(1)).await;
+        let outbound = outbound(Method::POST, "/", body);
+        let fifth = timeout(Duration::from_secs(60), send(&pool, &outbound)).await.unwrap().unwrap();
+        assert_eq!(fifth.body.collect().await.unwrap().to_bytes(), "taken");
+    };
+    tokio::join!(script, client);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_clients_pauses_cost_the_upstream_nothing_and_its_faults_are_its_own() {
     let (pool, mut upstream) = pool(Http2::PriorKnowledge, 1, 1000);
     let (mut sender, body) = passing();
@@ -219,8 +267,8 @@ async fn a_request_is_written_when_the_upstream_has_taken_its_last_byte() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_no_answer_in_http2_is_malformed() {
-    // A 101; fields of more than 256 KiB; and no HTTP/2 at all.
-    for case in 0..3 {
+    // A 101; fields of more than 256 KiB; no HTTP/2 at all; and a name that HTTP/1.1 cannot write.
+    for case in 0..4 {
         let (pool, mut upstream) = pool(Http2::PriorKnowledge, 1, 1000);
         let script = async {
             if case == 2 {
@@ -235,6 +283,9 @@ async fn what_is_no_answer_in_http2_is_malformed() {
             if case == 0 {
                 *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
                 respond.send_informational(response).unwrap();
+            } else if case == 3 {
+                response.headers_mut().insert(HeaderName::from_static("x\"y"), HeaderValue::from_static("z"));
+                respond.send_response(response, true).unwrap();
             } else {
                 for number in 0..5 {
                     let value = HeaderValue::try_from("x".repeat(60_000)).unwrap();

@@ -75,6 +75,8 @@ struct Ride {
     id: u64,
     since: Instant,
     seats: usize,
+    /// The connection stands, and has not told its limit yet.
+    is_connected: bool,
 }
 
 /// A connect to be started.
@@ -177,7 +179,7 @@ impl Queue {
                 if may_share {
                     // As long as the protocol is not known, everybody waits for it.
                     let seats = if protocol == Protocol::Unknown { usize::MAX } else { seats - 1 };
-                    self.rides.push(Ride { id: waiter.id, since: now, seats });
+                    self.rides.push(Ride { id: waiter.id, since: now, seats, is_connected: false });
                 }
                 return Some(Order { id: waiter.id, need: waiter.need, timeout: waiter.connect_timeout });
             } else if self.rides.is_empty() {
@@ -202,8 +204,10 @@ impl Queue {
                 seats = seats.saturating_sub(1);
             }
         }
-        if let Some(ride) = self.rides.iter_mut().find(|ride| ride.id == id) {
-            ride.seats = seats;
+        match self.rides.iter_mut().find(|ride| ride.id == id) {
+            Some(ride) => (ride.seats, ride.is_connected) = (seats, true),
+            // It was opened for one who had given up on riding, and he waits for its limit like everybody else.
+            None => self.rides.push(Ride { id, since: Instant::now(), seats, is_connected: true }),
         }
     }
 
@@ -211,6 +215,14 @@ impl Queue {
     pub(super) fn settled(&mut self, id: u64, seats: usize) {
         self.seats = seats.max(1);
         self.end_ride(id, false);
+    }
+
+    /// The HTTP/2 connection of this one ended before it told its limit: who waits for that looks after himself. If it is
+    /// not known here yet, its delivery sees to it.
+    pub(super) fn lost(&mut self, id: u64) {
+        if self.rides.iter().any(|ride| ride.id == id && ride.is_connected) {
+            self.end_ride(id, true);
+        }
     }
 
     /// The connect of this one helps nobody else: it failed, or became an HTTP/1 connection.
