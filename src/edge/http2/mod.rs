@@ -12,6 +12,8 @@ mod streams;
 #[cfg(test)]
 mod tests;
 mod unread;
+#[cfg(test)]
+mod unread_tests;
 
 pub(super) use connection::serve;
 pub(super) use streams::Stream;

@@ -171,6 +171,7 @@ impl Streams {
             let (taken, was_taken) = {
                 let mut outgoing = stream.outgoing();
                 outgoing.handed = None;
+                outgoing.rest = Bytes::new();
                 (outgoing.content.take(), std::mem::replace(&mut outgoing.is_taken_away, true))
             };
             drop(taken);

@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,9 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::edge::fixture::{HEADER_TIMEOUT, IDLE, LOCAL, WRITE_TIMEOUT, edge, edge_with};
 use crate::edge::{Edge, serve};
-use crate::routes::{Lane, Lanes};
 use crate::shutdown::Tasks;
-use crate::size::ByteSize;
 
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(super) const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
@@ -32,7 +29,7 @@ pub(super) fn connect(edge: &Arc<Edge>) -> (DuplexStream, Tasks) {
 }
 
 /// A client, and the end of its connection.
-async fn client(edge: &Arc<Edge>) -> (SendRequest<Bytes>, Tasks) {
+pub(super) async fn client(edge: &Arc<Edge>) -> (SendRequest<Bytes>, Tasks) {
     client_with_window(edge, 1000).await
 }
 
@@ -51,13 +48,13 @@ pub(super) fn get(send: &mut SendRequest<Bytes>, path: &str) -> ResponseFuture {
     begin(send, path, true).0
 }
 
-fn begin(send: &mut SendRequest<Bytes>, path: &str, is_end: bool) -> (ResponseFuture, SendStream<Bytes>) {
+pub(super) fn begin(send: &mut SendRequest<Bytes>, path: &str, is_end: bool) -> (ResponseFuture, SendStream<Bytes>) {
     let method = if is_end { Method::GET } else { Method::POST };
     let request = Request::builder().method(method).uri(format!("http://a{path}")).body(()).unwrap();
     send.send_request(request, is_end).unwrap()
 }
 
-async fn text(response: Response<RecvStream>) -> Result<String, h2::Error> {
+pub(super) async fn text(response: Response<RecvStream>) -> Result<String, h2::Error> {
     let (mut body, mut text) = (response.into_body(), Vec::new());
     while let Some(chunk) = body.data().await {
         let chunk = chunk?;
@@ -270,72 +267,6 @@ async fn a_body_that_breaks_off_when_all_is_written_resets_the_stream_at_once() 
     drop(stream);
     assert!(body.data().await.unwrap().unwrap_err().is_reset());
     assert_eq!(start.elapsed(), Duration::ZERO);
-}
-
-/// Sends so much of a body, as the windows allow.
-async fn send_all(mut body: SendStream<Bytes>, mut left: usize) -> Result<(), h2::Error> {
-    while left > 0 {
-        body.reserve_capacity(left);
-        let Some(window) = poll_fn(|cx| body.poll_capacity(cx)).await else { return body_reset(&mut body).await };
-        let length = window?.min(left);
-        left -= length;
-        body.send_data(Bytes::from(vec![7; length]), left == 0)?;
-    }
-    Ok(())
-}
-
-async fn body_reset(body: &mut SendStream<Bytes>) -> Result<(), h2::Error> {
-    Err(poll_fn(|cx| body.poll_reset(cx)).await?.into())
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_answer_before_the_end_of_the_request_is_not_followed_by_a_reset() {
-    let lanes = [Lane::Race, Lane::Stream];
-    for lane in lanes {
-        let (edge, mut upstream) = edge_with(|settings| {
-            settings.max_request_body = ByteSize::new(100_000);
-            settings.lanes = Lanes::always(lane);
-        });
-        let (mut send, _ended) = client(&edge).await;
-        let (response, body) = begin(&mut send, "/upload", false);
-        let uploading = Tasks::default();
-        let arrived = Arc::new(AtomicBool::new(false));
-        let tell = Arc::clone(&arrived);
-        uploading.spawn(async move {
-            send_all(body, 3_000_000).await.unwrap();
-            tell.store(true, Ordering::Relaxed);
-        });
-        let _upstream = match lane {
-            Lane::Stream => {
-                let mut stream = upstream.recv().await.unwrap();
-                read_head(&mut stream).await;
-                stream.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 5\r\n\r\nlarge").await.unwrap();
-                Some(stream)
-            }
-            _ => None,
-        };
-        let response = response.await.unwrap();
-        assert_eq!(response.status(), 413);
-        assert!(text(response).await.unwrap().contains("large"));
-        uploading.finished().await;
-        assert!(arrived.load(Ordering::Relaxed), "the upload was reset");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_client_that_goes_on_sending_behind_its_answer_is_stopped_in_the_end() {
-    let (edge, _upstream) = edge_with(|settings| settings.max_request_body = ByteSize::new(100_000));
-    let (mut send, _ended) = client(&edge).await;
-    let (response, mut body) = begin(&mut send, "/upload", false);
-    body.send_data(Bytes::from(vec![7; 60_000]), false).unwrap();
-    sleep(Duration::from_secs(1)).await;
-    body.send_data(Bytes::from(vec![7; 60_000]), false).unwrap();
-    let response = response.await.unwrap();
-    assert_eq!(response.status(), 413);
-    let start = Instant::now();
-    assert!(text(response).await.unwrap().contains("larger"));
-    assert_eq!(poll_fn(|cx| body.poll_reset(cx)).await.unwrap(), Reason::NO_ERROR);
-    assert_eq!(start.elapsed(), Duration::from_secs(2));
 }
 
 #[tokio::test(start_paused = true)]
