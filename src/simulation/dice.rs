@@ -51,8 +51,8 @@ impl Dice {
     pub(super) fn length(&mut self) -> usize {
         let most = self.one_of(&[0, 1, 40, 40, 40, 1000, 1000, 1000, 1000, 5000, 5000, 20_000]);
         match self.0.u8(..) {
-            0 => self.number(750_000..=1_000_000),
-            1..=6 => self.number(100_000..=200_000),
+            0 | 1 => self.number(750_000..=1_000_000),
+            2..=7 => self.number(100_000..=200_000),
             _ => self.number(0..=most),
         }
     }

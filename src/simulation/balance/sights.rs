@@ -14,6 +14,9 @@ const SIGHTS: &[(&str, Sight)] = &[
     ("a free replacement", |_, d| d.reply.is_some() && d.tries.len() > attempts(d)),
     ("a connection that serves again", |_, d| d.tries.iter().any(|this| this.was_kept)),
     ("an answer during the upload", during_the_upload),
+    ("an upload that is stopped by its answer", |books, d| {
+        during_the_upload(books, d) && d.plan.body.bytes().len() > 700_000
+    }),
     ("a large upload", |_, d| is_relayed(d) && d.plan.body.bytes().len() > 100_000),
     ("an answer that was cut", |_, d| {
         is_relayed(d) && ended(d).is_some_and(|(end, _)| matches!(end, End::Eof | End::Reset))

@@ -40,9 +40,7 @@ async fn exchange(reading: &mut Reading<'_>, writing: &mut Writing<'_>, idle: Id
     }
     let head = reading.head().await?;
     let method = head.line.split(' ').next().unwrap_or_default();
-    let wants_events = head.field("accept") == Some("text/event-stream");
-    let setting = &writing.upstream.setting;
-    let plan = AnswerPlan::draw(head.number("x-id").unwrap_or_default(), wants_events, setting, dice);
+    let plan = AnswerPlan::draw(&head, &writing.upstream.setting, dice);
     match plan.starts {
         Starts::AfterTheRequest => {
             reading.body(&head).await?;

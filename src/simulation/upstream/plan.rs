@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Protocol;
 use crate::simulation::dice::Dice;
 use crate::simulation::journal::{Blob, Id};
-use crate::simulation::message::chunked;
+use crate::simulation::message::{Head, chunked};
 use crate::simulation::setting::Setting;
 use crate::simulation::stream::Wire;
 
@@ -192,7 +192,10 @@ impl AnswerPlan {
         }
     }
 
-    pub(super) fn draw(id: Id, wants_events: bool, setting: &Setting, dice: &mut Dice) -> Self {
+    pub(super) fn draw(request: &Head, setting: &Setting, dice: &mut Dice) -> Self {
+        let id = request.number("x-id").unwrap_or_default();
+        let wants_events = request.field("accept") == Some("text/event-stream");
+        let is_large = request.number("content-length").is_some_and(|length: usize| length > 90_000);
         let faults = setting.upstream_faults;
         let policy = &setting.route.policy;
         let is_bad = dice.chance(faults);
@@ -234,6 +237,11 @@ impl AnswerPlan {
         }
         if plan.shape == Shape::TwoLengths {
             plan.framing = Framed::Chunked;
+        }
+        if is_large && dice.chance(faults) {
+            // That is too much.
+            plan.starts = dice.one_of(&[Starts::AfterTheHead, Starts::InsteadOfTheRequest]);
+            plan.delay = Duration::ZERO;
         }
         if dice.chance(0.3) {
             plan.piece = dice.number(1..=100) * (1 + plan.body.0.len() / 500);
