@@ -4,11 +4,13 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use http::header::HeaderValue;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version, request};
 use hyper::body::{Body, Incoming};
+use tokio::time::timeout;
 
 use super::onward::{Onward, outbound};
 use super::outgoing::{Carrier, OutBody};
@@ -87,6 +89,9 @@ async fn unless_cut<F: Future>(edge: &Edge, carrier: &Carrier, future: F) -> Opt
         }
     }
 }
+
+/// How long a WebSocket handshake may take in all for Codex, whose own patience is 15 seconds.
+const CODEX_HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// What a good end is made of. `is_read`: nothing of the request is left on the connection.
 enum Reply<'a> {
@@ -173,7 +178,8 @@ impl<'a> Scene<'a> {
             && upgrade::is_asked_for(&parts.headers)
     }
 
-    /// A handshake has no body, so it is repeated as in a race, whatever the lane.
+    /// A handshake has no body, so it is repeated as in a race, whatever the lane. Codex gives up before a silent upstream
+    /// has used up its deadlines, and would try seven times: it is told in time.
     async fn upgrade(
         &self,
         route: &'a Route,
@@ -181,7 +187,10 @@ impl<'a> Scene<'a> {
         timeline: &mut Timeline,
     ) -> Result<Reply<'a>, Answer> {
         let is_codex = self.dialect == Dialect::Codex;
-        match race::run(course(route, Mode::Race), outbound, Expectation::EarlyHead, timeline).await {
+        let patience = if is_codex { CODEX_HANDSHAKE } else { Duration::MAX };
+        let handshake = race::run(course(route, Mode::Race), outbound, Expectation::EarlyHead, timeline);
+        let Ok(end) = timeout(patience, handshake).await else { return Err(upgrade_failed()) };
+        match end {
             RaceEnd::Committed(mut committed) => match committed.head.switched.take() {
                 Some(upstream) => Ok(Reply::Switched { head: Box::new(committed.head), upstream, route }),
                 None if is_codex && has_no_websocket(committed.head.parts.status) => Err(upgrade_failed()),

@@ -349,3 +349,19 @@ async fn an_answer_of_forebays_own_before_the_end_of_the_request_says_that_the_c
         end(&mut client).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn codex_is_told_of_a_silent_websocket_before_its_own_patience_ends() {
+    let (edge, mut upstream) = edge();
+    let mut client = connect(&edge);
+    let handshake = "GET /responses HTTP/1.1\r\nHost: a\r\nOriginator: codex_cli_rs\r\nConnection: Upgrade\r\n\
+                     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let start = Instant::now();
+    client.write_all(handshake.as_bytes()).await.unwrap();
+    let mut stream = upstream.recv().await.unwrap();
+    assert_eq!(read_request(&mut stream).await.unwrap(), b"");
+    let told = answer(&mut client).await;
+    assert!(told.status == 426 && told.head.contains("\r\nupgrade: websocket\r\n"), "{told:?}");
+    assert_eq!(start.elapsed(), Duration::from_secs(10));
+    assert!(read_request(&mut stream).await.is_none(), "the attempt goes on");
+}
