@@ -103,10 +103,7 @@ impl Streams {
 
     /// An exchange begins.
     pub(super) fn begin(self: &Arc<Self>) -> Arc<Stream> {
-        let stream = Arc::new(Stream {
-            streams: Arc::clone(self),
-            outgoing: Mutex::default(),
-        });
+        let stream = Arc::new(Stream { streams: Arc::clone(self), outgoing: Mutex::default() });
         let mut state = self.state();
         state.live += 1;
         state.has_served = true;
