@@ -17,7 +17,7 @@ pub const TIMELINE: HeaderName = HeaderName::from_static("x-forebay-timeline");
 const OWN_PREFIX: &str = "x-forebay-";
 /// Job timeouts are obeyed by jobs only and removed on every lane.
 const PROXQ_TIMEOUT: HeaderName = HeaderName::from_static("x-proxq-timeout");
-const CACHE_STATUS: HeaderName = HeaderName::from_static("x-cache-status");
+pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("x-cache-status");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");

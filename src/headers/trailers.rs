@@ -6,7 +6,7 @@ use http::header::{
     HeaderMap, MAX_FORWARDS, SET_COOKIE, TE, TRAILER,
 };
 
-use super::hop::{strip_hop_by_hop, strip_malformed, strip_prefixed};
+use super::hop::{CACHE_STATUS, strip_hop_by_hop, strip_malformed, strip_prefixed};
 
 /// Whether a request says that its sender takes trailers (RFC 9110 §10.1.4).
 pub fn are_accepted(headers: &HeaderMap) -> bool {
@@ -38,7 +38,8 @@ pub fn announce_again(headers: &mut HeaderMap, announced: Vec<HeaderValue>) {
 }
 
 /// Removes from trailers what may not stand there (RFC 9110 §6.5.1): what ends at this hop, what frames, routes, controls
-/// or authenticates a message, what only forebay may say, and names that HTTP/1.1 cannot write. These were decided upon when the head came.
+/// or authenticates a message, what only forebay may say, and names that HTTP/1.1 cannot write. These were decided upon
+/// when the head came.
 pub fn strip(trailers: &mut HeaderMap) {
     strip_hop_by_hop(trailers);
     for name in [
@@ -55,6 +56,7 @@ pub fn strip(trailers: &mut HeaderMap) {
     ] {
         trailers.remove(name);
     }
+    trailers.remove(CACHE_STATUS);
     strip_prefixed(trailers);
     strip_malformed(trailers);
 }

@@ -14,8 +14,8 @@ use crate::headers::media::lists;
 
 /// A body above this is looked into aside: parsing it would hold up everyone else.
 const ASIDE_ABOVE: u64 = 1024 * 1024;
-/// The same for one with a coding: a few bytes may become many.
-const CODED_ASIDE_ABOVE: u64 = 256;
+/// In a coding, however short: a few bytes may stand for as much as is decoded at most.
+const CODED_ASIDE_ABOVE: u64 = 0;
 
 /// Which header deadline a request has (contract 3.3, "Which deadline"). `body` is asked for only where the rest does
 /// not decide. A body that cannot be read is given the time that it may need.
@@ -175,8 +175,8 @@ mod tests {
         for (method, headers, length, aside) in [
             ("POST", &plain, 1024 * 1024, false),
             ("POST", &plain, 1024 * 1024 + 1, true),
-            ("POST", &coded, 256, false),
-            ("POST", &coded, 257, true),
+            ("POST", &coded, 0, false),
+            ("POST", &coded, 1, true),
             ("POST", &decided, 257, false),
             ("PUT", &coded, 257, false),
         ] {
