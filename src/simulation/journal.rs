@@ -92,8 +92,8 @@ pub(super) enum Event {
     Sent { id: Id },
     /// It leaves, or closes its sending side: with this the proxy owes it nothing more.
     Left { connection: usize, how: String },
-    /// It stops reading for so long.
-    StopsReading { connection: usize, until: Duration },
+    /// It stops reading for so long, having read so many bytes of an answer's body.
+    StopsReading { id: Id, connection: usize, pause: Duration, read: usize },
     /// A head of an answer has come to a client; its first byte was written then. Interim ones as well.
     Answer { id: Id, connection: usize, written: Stamp, head: Head },
     /// An answer ended so, with this body. The last byte of it that has come was written then.

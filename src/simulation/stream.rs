@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -204,7 +204,8 @@ impl Link {
 
 impl Handle {
     fn link(&self) -> MutexGuard<'_, Link> {
-        self.link.lock().unwrap()
+        // It is poisoned when somebody was found in a loop, and then the other end must still be dropped.
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the connection as a crash does.

@@ -191,3 +191,22 @@ pub(super) fn is_cut_when_it_stalls(books: &Books<'_>, dossier: &Dossier<'_>) ->
     let has_ended = reply.end.is_some_and(|(ended, ..)| ended.at <= by);
     if has_ended || books.had_left(dossier, by) { Ok(()) } else { Err(format!("it stalled at {:?}", stopped.at)) }
 }
+
+/// A client that reads nothing of what waits for it is not waited for longer than its clock says.
+pub(super) fn is_given_up(books: &Books<'_>, dossier: &Dossier<'_>) -> Verdict {
+    let (Some(client), Some((stop, pause, read))) = (books.client_of(dossier), dossier.stop) else { return Ok(()) };
+    let Some(answered) = dossier.reply.as_ref().and_then(Reply::number).and_then(|number| books.answers.get(&number))
+    else {
+        return Ok(());
+    };
+    let is_there =
+        answered.written.is_some_and(|(at, _, is_whole)| is_whole && at.at + books.setting.slack() < stop.at);
+    let waits = is_there && answered.plan.body.0.len() > read + dossier.client.wire.room;
+    // The connection is closed in order, as far as that is possible.
+    let by = stop.at + books.setting.edge.write_timeout + 2 * FAREWELL + books.setting.slack();
+    if !waits || by >= stop.at + pause || dossier.plan.method == "HEAD" || client.dropped.is_some_and(|at| at.at <= by)
+    {
+        return Ok(());
+    }
+    Err(format!("it stopped at {:?}, and is waited for until {:?}", stop.at, client.dropped))
+}

@@ -38,6 +38,8 @@ pub(super) struct Dossier<'a> {
     pub(super) reply: Option<Reply<'a>>,
     pub(super) no_answer: Option<(Stamp, &'a End)>,
     pub(super) tries: Vec<Try<'a>>,
+    /// The client stopped reading the answer for so long, having read so many bytes of its body.
+    pub(super) stop: Option<(Stamp, Duration, usize)>,
 }
 
 /// The final answer to a request.
@@ -87,6 +89,8 @@ pub(super) struct ClientSide {
     pub(super) accepted: Stamp,
     pub(super) left: Option<Stamp>,
     pub(super) longest_stop: Duration,
+    /// The proxy has closed its end.
+    pub(super) dropped: Option<Stamp>,
     /// In the order in which they were begun.
     pub(super) requests: Vec<Id>,
 }
@@ -156,10 +160,12 @@ impl<'a> Books<'a> {
             }
             Event::Sent { id } => self.dossier(*id).sent = Some(now),
             Event::Left { connection, .. } => self.client(*connection).left = Some(now),
-            Event::StopsReading { connection, until } => {
+            Event::StopsReading { id, connection, pause, read } => {
                 let client = self.client(*connection);
-                client.longest_stop = client.longest_stop.max(*until);
+                client.longest_stop = client.longest_stop.max(*pause);
+                self.dossier(*id).stop = Some((now, *pause, *read));
             }
+            Event::Dropped { side: Side::ProxyToClient(connection) } => self.client(*connection).dropped = Some(now),
             Event::Answer { id, connection, written, head } => {
                 let dossier = self.dossier(*id);
                 dossier.connection = Some(*connection);
@@ -299,6 +305,7 @@ impl<'a> Dossier<'a> {
             reply: None,
             no_answer: None,
             tries: Vec::new(),
+            stop: None,
         }
     }
 

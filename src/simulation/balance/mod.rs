@@ -28,6 +28,7 @@ const RULES: &[(&str, Rule)] = &[
     ("an answer's body is the upstream's, or is visibly cut", answers::has_its_body),
     ("no answer is cut without a reason", answers::is_not_cut_in_vain),
     ("an answer that stalls is cut", answers::is_cut_when_it_stalls),
+    ("a client that does not read is given up", answers::is_given_up),
     ("an error of forebay's own has the shape of section 5", errors::has_its_shape),
     ("an error of forebay's own has its reason", errors::has_its_reason),
     ("nobody gives up before the attempts are used", errors::is_not_given_up_early),

@@ -260,7 +260,8 @@ impl Reader<'_> {
                 return Err(how);
             }
             if let Some((_, pause)) = stops.take_if(|(at, _)| body.length() >= *at) {
-                self.journal.note(Event::StopsReading { connection: self.connection, until: pause });
+                let (id, connection, read) = (request.id, self.connection, body.length());
+                self.journal.note(Event::StopsReading { id, connection, pause, read });
                 sleep(pause).await;
             }
             match is_done {
