@@ -12,17 +12,19 @@
 //! | attempt | one try to obtain response headers from an upstream |
 //! | header deadline | how long one attempt may wait for response headers, from its request being written completely |
 //! | commit | the instant a complete response head is accepted; from here on nothing is retried and bytes only flow |
-//! | route | an upstream and its policy |
+//! | lane | how an exchange is served: raced, streamed or redirected |
+//! | route | a path prefix with its upstream, its lanes and its policy |
 //! | dialect | what a client does with an answer |
 //!
 //! # The walk: race → stream
 //!
-//! [`edge`] accepts (`listen`), guards the socket (`connection`, `client_io`) and tells the story (`exchange`): what is
-//! refused (`guard`), which route serves ([`routes`]), what the upstream must not see ([`headers`]), the body kept for
-//! replay ([`body::Snapshot`]). [`race::run`] drives [`race::Plan`], which decides; each try is an
+//! [`edge`] accepts (`listen`), finds out which protocol is spoken (`serve`, `tls`), guards the socket (`http1`, `http2`) and
+//! tells the story (`exchange`): what is refused (`guard`), which route and lane serve ([`routes`]), what the upstream must
+//! not see ([`headers`]), the body kept for replay ([`body::Snapshot`]) or passed on as it comes ([`body::Passing`]), and the
+//! request as the upstream is to see it (`onward`). [`race::run`] drives [`race::Plan`], which decides; each try is an
 //! [`upstream::attempt`] on a connection of the [`upstream::Pool`]. A [`race::Committed`] head goes through
-//! [`body::Watched`] to the client. Whatever goes wrong leaves through one door (`edge::respond`), in the words of
-//! [`answer`] and the [`dialect`] of the client.
+//! [`body::Watched`] to the client, or becomes a tunnel (`tunnel`). Whatever goes wrong leaves through one door
+//! (`edge::respond`), in the words of [`answer`] and the [`dialect`] of the client.
 //!
 //! # Floors
 //!
