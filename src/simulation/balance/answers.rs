@@ -199,13 +199,12 @@ pub(super) fn is_given_up(books: &Books<'_>, dossier: &Dossier<'_>) -> Verdict {
     else {
         return Ok(());
     };
-    let is_there =
-        answered.written.is_some_and(|(at, _, is_whole)| is_whole && at.at + books.setting.slack() < stop.at);
-    let waits = is_there && answered.plan.body.0.len() > read + dossier.client.wire.room;
+    let waits = answered.written.is_some_and(|(at, sent, is_whole)| {
+        is_whole && at.at + books.setting.slack() < stop.at && sent > read + dossier.client.wire.room
+    });
     // The connection is closed in order, as far as that is possible.
     let by = stop.at + books.setting.edge.write_timeout + 2 * FAREWELL + books.setting.slack();
-    if !waits || by >= stop.at + pause || dossier.plan.method == "HEAD" || client.dropped.is_some_and(|at| at.at <= by)
-    {
+    if !waits || by >= stop.at + pause || client.dropped.is_some_and(|at| at.at <= by) {
         return Ok(());
     }
     Err(format!("it stopped at {:?}, and is waited for until {:?}", stop.at, client.dropped))

@@ -123,8 +123,8 @@ pub(super) fn commit(books: &Books<'_>, dossier: &Dossier<'_>) -> Verdict {
             let is_lost = upstream.loses(by) || books.speaks_unasked(this.connection);
             let is_late = match this.end {
                 Some((written, End::Complete, _)) => by >= written.at + deadline(books, dossier),
-                // Before it was written, another clock can end it.
-                _ => by >= dropped.at,
+                // Before it was written, it has another clock.
+                _ => by >= this.written.at + books.setting.route.policy.timeouts.write,
             };
             let is_ours = answered.plan.id == Some(dossier.plan.id) && dropped.at >= head.at;
             if is_ours && !is_lost && !is_late && !books.had_left(dossier, by) && !books.was_cut(by) {

@@ -242,6 +242,9 @@ impl AnswerPlan {
             // That is too much.
             plan.starts = dice.one_of(&[Starts::AfterTheHead, Starts::InsteadOfTheRequest]);
             plan.delay = Duration::ZERO;
+            // It takes its time to say so.
+            plan.body = Blob(dice.bytes(5000).into());
+            (plan.piece, plan.pace) = (1000, Duration::from_secs(1));
         }
         if dice.chance(0.3) {
             plan.piece = dice.number(1..=100) * (1 + plan.body.0.len() / 500);
