@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::Uri;
 use hyper_rustls::{DefaultServerNameResolver, HttpsConnector, ResolveServerName};
+use rustls::pki_types::InvalidDnsNameError;
 use rustls::{ClientConfig, RootCertStore};
 use tower_service::Service;
 
@@ -119,14 +120,17 @@ impl fmt::Debug for Network {
 
 /// Which stage failed: the outermost that is named in the chain of causes.
 fn classify(error: Box<dyn Error + Send + Sync>, timeout: Duration) -> Failure {
+    // hyper-rustls wraps what a handshake fails with, whatever it is, in an io::Error, and passes on what the dialer says as
+    // it is, which never is one. (io::Error hides what it wraps from source().)
+    let is_of_handshake = error.downcast_ref::<io::Error>().is_some_and(|io| io.get_ref().is_some());
     let mut cause: Option<&(dyn Error + 'static)> = Some(error.as_ref());
-    let mut stage = None;
+    let mut stage = is_of_handshake.then_some(ConnectStage::Tls);
     while let Some(error) = cause {
         if error.is::<ProxyError>() {
             stage.get_or_insert(ConnectStage::Proxy);
         } else if error.is::<DnsError>() {
             stage.get_or_insert(ConnectStage::Dns);
-        } else if error.is::<rustls::Error>() {
+        } else if error.is::<InvalidDnsNameError>() {
             stage.get_or_insert(ConnectStage::Tls);
         } else if let Some(io) = error.downcast_ref::<io::Error>() {
             if io.kind() == io::ErrorKind::TimedOut {
@@ -134,10 +138,6 @@ fn classify(error: Box<dyn Error + Send + Sync>, timeout: Duration) -> Failure {
             }
             if is_about_open_files(io) {
                 stage = Some(ConnectStage::OpenFiles);
-            }
-            // io::Error hides its inner error from source().
-            if io.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>) {
-                stage.get_or_insert(ConnectStage::Tls);
             }
         }
         cause = error.source();
