@@ -27,6 +27,7 @@ mod hostile;
 mod kit;
 mod lanes;
 mod lifecycle;
+mod probe;
 mod proxies;
 mod race;
 mod routes;
