@@ -40,7 +40,7 @@ pub use attempt::{Outbound, Phase, Progress, attempt};
 pub use failure::{Breach, ConnectStage, Failure, Trace};
 #[cfg(test)]
 pub(crate) use memory::Dial;
-pub use pool::Pool;
+pub use pool::{Holdings, Pool};
 pub use proxy::{Credentials, OutboundProxy, ProxyKind};
 pub use resolve::{DnsError, Resolver};
 pub use response::{Head, ResponseBody};
