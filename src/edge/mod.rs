@@ -25,7 +25,7 @@ mod tunnel;
 #[cfg(test)]
 mod tunnel_tests;
 mod upload;
-mod validity;
+pub mod validity;
 mod wording;
 
 use std::sync::Arc;
