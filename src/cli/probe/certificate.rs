@@ -47,12 +47,14 @@ impl Certificate {
     }
 }
 
-/// The end of a sentence, such as `of api.example, issued by R3 (Let's Encrypt), good until 1 Jan 2027`.
+/// The end of a sentence, such as `of api.example, issued by R3 (Let's Encrypt), good until 01 Jan 2027 (89 days)`.
 impl fmt::Display for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let issuer = if self.is_self_issued { "itself" } else { &self.issuer };
         let (subject, issuer) = (Escaped(&self.subject), Escaped(issuer));
-        write!(f, "of {subject}, issued by {issuer}, good until {}", date(self.not_after))?;
+        let end = date(self.not_after);
+        let day = end.get(..11).unwrap_or(&end);
+        write!(f, "of {subject}, issued by {issuer}, good until {day}")?;
         let left = self.not_after.duration_since(SystemTime::now());
         left.map_or(Ok(()), |left| write!(f, " ({} days)", left.as_secs() / DAY.as_secs()))
     }

@@ -274,7 +274,7 @@ mod tests {
 
     use super::*;
 
-    fn refused(error: CertificateError) -> Trouble {
+    fn refused(error: &CertificateError) -> Trouble {
         let route = RouteSettings::for_tests(1, 1);
         let shown = Certificate {
             subject: "api.example".to_owned(),
@@ -284,7 +284,7 @@ mod tests {
             not_after: SystemTime::UNIX_EPOCH + Duration::from_secs(86_400),
         };
         let way = Way { hop: "api.example:443".to_owned(), peer: None, is_tunnelled: false, certificate: Some(shown) };
-        certificate(&error, &route, &Variables::new(&[], &route), &way)
+        certificate(error, &route, &Variables::new(&[], &route), &way)
     }
 
     #[test]
@@ -296,7 +296,7 @@ mod tests {
             (CertificateError::NotValidForName, "for other names and not for upstream.test", "UPSTREAM_BASE_URL"),
             (CertificateError::BadSignature, "its certificate is refused: ", "of its own"),
         ] {
-            let trouble = refused(error);
+            let trouble = refused(&error);
             assert!(trouble.what.contains(what) && trouble.change.contains(change), "{trouble:?}");
         }
     }

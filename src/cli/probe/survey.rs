@@ -146,7 +146,7 @@ impl<'a, W: Write> Survey<'a, W> {
         let connects_before = watch.connects.max(1);
         let mut failure = None;
         while answers.len() < REQUESTS && failure.is_none() {
-            if !answers.is_empty() {
+            if watch.connects > 0 {
                 sleep(PAUSE).await;
             }
             watch.latest = Instant::now();
