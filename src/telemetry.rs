@@ -1,8 +1,11 @@
 //! Logs.
 
 use std::fmt::{self, Write as _};
+use std::future::Future;
 use std::io::IsTerminal;
+use std::pin::Pin;
 
+use tracing::{Instrument, Span};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
@@ -34,6 +37,15 @@ pub fn start(settings: &LogSettings) -> Result<(), ParseError> {
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
     Ok(())
+}
+
+/// A future in its box, in a span if that is looked at: a future that is only wrapped is copied once more, and asks at every
+/// poll.
+pub fn in_span<'a, F>(span: Span, future: F) -> Pin<Box<dyn Future<Output = F::Output> + Send + 'a>>
+where
+    F: Future + Send + 'a,
+{
+    if span.is_disabled() { Box::pin(future) } else { Box::pin(future.instrument(span)) }
 }
 
 /// A value from outside in a log line: control characters are escaped, so that nobody forges a line or moves a cursor.

@@ -9,13 +9,13 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
-use tracing::Instrument;
 
 use super::plan::{Input, Limits, Plan, Step, Trouble, Why};
 use super::retry_after::retry_after;
 use super::timeline::Timeline;
 use super::{Expectation, HedgeBudget, Mode, Policy, Quality, RetryBudget};
 use crate::ids::AttemptNo;
+use crate::telemetry::in_span;
 use crate::time::{LazyDeadline, Offset};
 use crate::upstream::{Failure, Head, Outbound, Phase, Pool, Progress, Timeouts, attempt};
 
@@ -62,11 +62,12 @@ pub struct Failed {
 /// Runs a race to its end.
 ///
 /// Dropping the future cancels every attempt at once and starts no other: that is what happens when the client leaves.
-/// `timeline` then still tells what had been tried.
+/// `timeline` then still tells what had been tried. `timer` is any that nobody else uses meanwhile.
 pub async fn run(
     course: Course<'_>,
     outbound: &Outbound,
     expectation: Expectation,
+    timer: &mut LazyDeadline,
     timeline: &mut Timeline,
 ) -> RaceEnd {
     let limits = course.limits(outbound, expectation);
@@ -74,7 +75,6 @@ pub async fn run(
     let timeouts = course.policy.timeouts;
     let start = Instant::now();
     let mut field = Field { runners: Vec::with_capacity(1), start, write_limit: timeouts.write };
-    let mut timer = LazyDeadline::default();
     let waiting = course.budget.wait();
     if limits.hedge_after.is_some() {
         course.hedge_budget.exchange();
@@ -112,7 +112,7 @@ pub async fn run(
                 field.remove(no);
                 Event::Ended(no, Err(Failure::HeaderTimeout(limits.deadline)))
             }
-            Step::Wait(until) => field.next(until, &mut timer).await,
+            Step::Wait(until) => field.next(until, timer).await,
             Step::Commit(no) => match heads.iter().position(|(of, _)| *of == no) {
                 Some(index) => {
                     timeline.committed(no);
@@ -163,14 +163,14 @@ impl Course<'_> {
             max_attempts: self.policy.max_attempts,
             deadline: self.policy.deadline(expectation),
             hedge_after: self.policy.hedge_after.filter(|_| self.mode == Mode::Race),
-            may_repeat: self.policy.may_repeat(&outbound.method, outbound.headers.contains_key("idempotency-key")),
+            may_repeat: self.policy.may_repeat(&outbound.method, &outbound.headers),
             mode: self.mode,
         }
     }
 
     fn quality(&self, head: &Head) -> Quality {
         let (status, headers) = (head.parts.status, &head.parts.headers);
-        self.policy.quality(status, retry_after(headers, SystemTime::now()))
+        self.policy.quality(status, || retry_after(headers, SystemTime::now()))
     }
 }
 
@@ -188,8 +188,7 @@ impl<'a> Runner<'a> {
         let progress = Arc::new(Progress::default());
         let watched = Arc::clone(&progress);
         let span = tracing::debug_span!("attempt", %no, fresh);
-        let attempt =
-            Box::pin(async move { attempt(pool, outbound, fresh, timeouts, &watched).await }.instrument(span));
+        let attempt = in_span(span, attempt(pool, outbound, fresh, timeouts, watched));
         Self { no, progress, attempt, is_known_written: false }
     }
 }

@@ -14,8 +14,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    BaseUrl, ConnectStage, Failure, Http2, Outbound, OutboundProxy, Pool, Progress, Resolver, Timeouts,
-    TransportSettings, attempt,
+    BaseUrl, ConnectStage, Failure, Http2, Outbound, OutboundProxy, Pool, Resolver, Timeouts, TransportSettings,
+    attempt,
 };
 use crate::body::Payload;
 use crate::shutdown::Tasks;
@@ -37,7 +37,7 @@ async fn get(pool: &Arc<Pool>, timeouts: Timeouts) -> Result<Bytes, Failure> {
     let headers = HeaderMap::from_iter([(http::header::HOST, HeaderValue::from_static("u"))]);
     let (target, body, quotes) = (Uri::from_static("/x"), Payload::default(), Vec::new());
     let outbound = Outbound { method: Method::GET, target, quotes, headers, body, is_upgrade: false };
-    let head = attempt(pool, &outbound, false, timeouts, &Progress::default()).await?;
+    let head = attempt(pool, &outbound, false, timeouts, Arc::default()).await?;
     Ok(head.body.collect().await.unwrap().to_bytes())
 }
 

@@ -19,6 +19,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::framing::Framing;
 use crate::edge::tunnel::Tunnel;
+use crate::time::LazyDeadline;
 
 /// What the connection's exchanges and its socket tell each other. All of it happens in one task.
 #[derive(Default)]
@@ -31,6 +32,9 @@ pub(in crate::edge) struct Turn {
     quotes: Mutex<Vec<u32>>,
     /// What the connection becomes once hyper has written its `101`.
     tunnel: Mutex<Option<Box<Tunnel>>>,
+    /// Deadlines of an exchange come one after the other, and nearly always later than the one before: one timer serves
+    /// them all, and is hardly ever set anew.
+    timer: Mutex<LazyDeadline>,
 }
 
 const IDLE: u8 = 0;
@@ -46,6 +50,17 @@ impl Turn {
     /// Where a `"` belongs in the query of the request at hand: for who finds them, and for who sends them on.
     pub(in crate::edge) fn with_quotes<T>(&self, with: impl FnOnce(&mut Vec<u32>) -> T) -> T {
         with(&mut self.quotes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The timer of the connection's exchanges, without a deadline.
+    pub(in crate::edge) fn take_timer(&self) -> LazyDeadline {
+        std::mem::take(&mut self.timer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Keeps it for the next exchange.
+    pub(in crate::edge) fn keep_timer(&self, mut timer: LazyDeadline) {
+        timer.clear();
+        *self.timer.lock().unwrap_or_else(PoisonError::into_inner) = timer;
     }
 
     /// The exchange under way ends in a tunnel.
