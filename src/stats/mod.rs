@@ -151,7 +151,7 @@ mod tests {
         stats.answered("2xx", Duration::from_secs(100), long);
         stats.missed(long);
         stats.missed(Duration::from_secs(7));
-        let seen: Vec<_> = stats.waits().iter().map(|waits| waits.outlook()).map(|o| (o.heads, o.missed)).collect();
+        let seen: Vec<_> = stats.waits().iter().map(Waits::outlook).map(|o| (o.heads, o.missed)).collect();
         assert_eq!(seen, [(1, 0), (1, 1)]);
         assert_eq!((stats.attempts.of("2xx"), stats.time_to_headers.buckets().count), (2, 2));
         assert_eq!(RouteStats::new(short, short).waits().len(), 1, "the same deadline is one");
