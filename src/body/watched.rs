@@ -74,7 +74,9 @@ pub struct Watched<B: Body<Data = Bytes>, R: Report> {
 
 impl<B: Body<Data = Bytes>, R: Report> Watched<B, R> {
     /// Watches a body. `timer` is any that nobody else uses meanwhile.
-    pub fn new(body: B, watch: Watch, timer: LazyDeadline, report: R) -> Self {
+    pub fn new(body: B, watch: Watch, mut timer: LazyDeadline, report: R) -> Self {
+        // What it was set to is another's.
+        timer.clear();
         let boundary = EventBoundary::default();
         Self { body: Some(body), watch, silence: timer, boundary, bytes: 0, report }
     }
