@@ -17,8 +17,9 @@ pub(super) fn not_after(certificate: &[u8]) -> Option<i64> {
     if fields.0.first() == Some(&VERSION) {
         fields.next()?;
     }
-    // serialNumber, signature, issuer.
-    (fields.next()?, fields.next()?, fields.next()?);
+    for _ in ["serialNumber", "signature", "issuer"] {
+        fields.next()?;
+    }
     let mut validity = Reader(fields.content(SEQUENCE)?);
     validity.next()?;
     let (tag, text) = validity.next()?;

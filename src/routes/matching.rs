@@ -46,7 +46,7 @@ impl Routes {
     pub fn new(routes: impl IntoIterator<Item = Route>) -> Self {
         let mut routes: Vec<Arc<Route>> = routes.into_iter().map(Arc::new).collect();
         routes.sort_by_key(|route| std::cmp::Reverse(route.settings.prefix.0.len()));
-        Self { routes: routes.into(), unrouted: Arc::default() }
+        Self { routes: routes.into(), unrouted: Arc::new(RouteStats::unrouted()) }
     }
 
     /// The route that serves a path, as it was sent.

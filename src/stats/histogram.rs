@@ -73,7 +73,9 @@ mod tests {
 
     fn filled(millis: &[u64]) -> Buckets {
         let histogram = Histogram::new(&[0.1, 1.0]);
-        millis.iter().for_each(|millis| histogram.observe(Duration::from_millis(*millis)));
+        for millis in millis {
+            histogram.observe(Duration::from_millis(*millis));
+        }
         histogram.buckets()
     }
 

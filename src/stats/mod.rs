@@ -27,7 +27,18 @@ const EXCHANGES: [&str; 8] = [
     "overloaded",
 ];
 /// The outcomes of attempts that are shown from the start; others once they happen.
-const ATTEMPTS: [&str; 9] = ["2xx", "4xx", "5xx", "timeout", CANCELLED, "refused", "closed", "reset", "3xx"];
+const ATTEMPTS: [&str; 9] = ["2xx", "4xx", "5xx", "3xx", "timeout", CANCELLED, "refused", "closed", "reset"];
+/// The outcomes of requests without a route that are shown from the start.
+const REFUSALS: [&str; 8] = [
+    "no_route",
+    "bad_request",
+    CLIENT_GONE,
+    "client_timeout",
+    "headers_too_large",
+    "uri_too_long",
+    "expectation_failed",
+    "shutting_down",
+];
 
 /// The client went away before the end of its response.
 pub const CLIENT_GONE: &str = "client_gone";
@@ -75,6 +86,11 @@ impl RouteStats {
             waits.push(Waits::new("whole-answer deadline", whole_answer_deadline));
         }
         Self { waits, ..Self::default() }
+    }
+
+    /// Nothing yet, of requests for which there is no route, or that are refused before they have a path.
+    pub fn unrouted() -> Self {
+        Self { exchanges: Outcomes::new(REFUSALS), ..Self::default() }
     }
 
     /// An attempt has a head of this class of statuses, so long after its request was written, under this deadline.
@@ -135,7 +151,7 @@ mod tests {
         stats.answered("2xx", Duration::from_secs(100), long);
         stats.missed(long);
         stats.missed(Duration::from_secs(7));
-        let seen: Vec<_> = stats.waits().iter().map(|waits| waits.outlook()).map(|o| (o.heads, o.missed)).collect();
+        let seen: Vec<_> = stats.waits().iter().map(Waits::outlook).map(|o| (o.heads, o.missed)).collect();
         assert_eq!(seen, [(1, 0), (1, 1)]);
         assert_eq!((stats.attempts.of("2xx"), stats.time_to_headers.buckets().count), (2, 2));
         assert_eq!(RouteStats::new(short, short).waits().len(), 1, "the same deadline is one");

@@ -113,18 +113,16 @@ impl Sources {
             &table::TIME_TO_HEADERS,
             rows.iter().map(|row| Sample::buckets(row.labels(), row.stats.time_to_headers.buckets())),
         );
-        let counters: [(&Metric, fn(&RouteStats) -> &Counter); 7] = [
-            (&table::RESCUED, |stats| &stats.rescued),
-            (&table::RETRIES, |stats| &stats.retries),
-            (&table::RETRIES_REFUSED, |stats| &stats.retries_refused),
-            (&table::HEDGES, |stats| &stats.hedges),
-            (&table::HEDGES_REFUSED, |stats| &stats.hedges_refused),
-            (&table::PAID_TWICE, |stats| &stats.paid_twice),
-            (&table::STREAM_STALLS, |stats| &stats.stream_stalls),
-        ];
-        for (metric, counter) in counters {
+        let mut add = |metric, counter: fn(&RouteStats) -> &Counter| {
             page.add(metric, rows.iter().map(|row| Sample::count(row.labels(), counter(row.stats).get())));
-        }
+        };
+        add(&table::RESCUED, |stats| &stats.rescued);
+        add(&table::RETRIES, |stats| &stats.retries);
+        add(&table::RETRIES_REFUSED, |stats| &stats.retries_refused);
+        add(&table::HEDGES, |stats| &stats.hedges);
+        add(&table::HEDGES_REFUSED, |stats| &stats.hedges_refused);
+        add(&table::PAID_TWICE, |stats| &stats.paid_twice);
+        add(&table::STREAM_STALLS, |stats| &stats.stream_stalls);
     }
 
     fn add_pools(&self, page: &mut Page) {
@@ -143,15 +141,13 @@ impl Sources {
             sum.limit = sum.limit.saturating_add(route.pool.settings().max_connections);
             sum.connects.add(&route.pool.connect_time().buckets());
         }
-        let figures: [(&Metric, fn(&Pools) -> usize); 4] = [
-            (&table::POOL_OPEN, |pools| pools.open),
-            (&table::POOL_IDLE, |pools| pools.idle),
-            (&table::POOL_LIMIT, |pools| pools.limit),
-            (&table::POOL_WAITING, |pools| pools.waiting),
-        ];
-        for (metric, figure) in figures {
+        let mut add = |metric, figure: fn(&Pools) -> usize| {
             page.add(metric, upstreams.iter().map(|(name, pools)| Sample::count([name.as_str()], figure(pools))));
-        }
+        };
+        add(&table::POOL_OPEN, |pools| pools.open);
+        add(&table::POOL_IDLE, |pools| pools.idle);
+        add(&table::POOL_LIMIT, |pools| pools.limit);
+        add(&table::POOL_WAITING, |pools| pools.waiting);
         let connects = upstreams.iter().map(|(name, pools)| Sample::buckets([name.as_str()], pools.connects.clone()));
         page.add(&table::POOL_CONNECT, connects);
     }
@@ -210,7 +206,7 @@ mod tests {
     #[test]
     fn pools_of_one_upstream_are_shown_as_one() {
         let routes = [
-            route(Some("A"), "https://one.test/base?".trim_end_matches('?'), 3),
+            route(Some("A"), "https://one.test/base", 3),
             route(Some("B"), "https://one.test", 4),
             route(Some("C"), "https://two.test", 5),
         ];

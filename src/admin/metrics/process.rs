@@ -25,8 +25,8 @@ pub(super) fn add_to(page: &mut Page) {
     page.add(&table::VIRTUAL_MEMORY, bytes(&status, "VmSize:").map(|bytes| Sample::count(none(), bytes)));
     page.add(&table::RESIDENT_MEMORY, bytes(&status, "VmRSS:").map(|bytes| Sample::count(none(), bytes)));
     let booted = number_behind(&read("/proc/stat"), "btime");
-    let start = booted.zip(times).map(|(booted, times)| booted + times.start);
-    page.add(&table::START_TIME, start.map(|start| Sample::new(none(), start)));
+    let began = booted.zip(times).map(|(booted, times)| booted + times.start);
+    page.add(&table::START_TIME, began.map(|began| Sample::new(none(), began)));
 }
 
 /// Times of `/proc/<pid>/stat`, in seconds.

@@ -15,6 +15,7 @@ use crate::edge::{EdgeSettings, Onward, outbound};
 use crate::headers::Arrival;
 use crate::race::{self, Course, Expectation, HedgeBudget, Mode, Policy, RaceEnd, RetryBudget, Timeline};
 use crate::routes::RouteSettings;
+use crate::time::LazyDeadline;
 use crate::upstream::{Failure, Outbound, Pool, ResponseBody};
 
 /// A list of models is far shorter. What is longer is not read to its end, and its connection is given up.
@@ -62,7 +63,8 @@ pub(super) async fn ask(pool: &Arc<Pool>, route: &RouteSettings, question: &Outb
     let policy = Policy { max_attempts: 1, hedge_after: None, ..route.policy.clone() };
     let (budget, hedge_budget) = (RetryBudget::new(route.budget), HedgeBudget::new(route.hedge_budget_percent));
     let course = Course { pool, policy: &policy, mode: Mode::Race, budget: &budget, hedge_budget: &hedge_budget };
-    let end = race::run(course, question, Expectation::EarlyHead, &mut Timeline::default()).await;
+    let (mut timer, mut timeline) = (LazyDeadline::default(), Timeline::default());
+    let end = race::run(course, question, Expectation::EarlyHead, &mut timer, &mut timeline).await;
     let at = Instant::now();
     let head = match end {
         RaceEnd::Committed(committed) => committed.head,
