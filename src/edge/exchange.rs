@@ -45,8 +45,9 @@ pub(super) async fn exchange(
     // "OPTIONS *" is about the server as a whole, and goes to "/".
     let path = if parts.uri.path() == "*" { "/" } else { parts.uri.path() };
     let client = edge.settings.trusted_proxies.client(arrival.peer, &parts.headers);
-    let mut summary = Summary::new(client, parts.method.clone(), path.to_owned());
     let route = edge.routes.find(path);
+    let stats = Arc::clone(route.map_or(edge.routes.unrouted(), |route| &route.stats));
+    let mut summary = Summary::new(client, parts.method.clone(), path.to_owned(), stats);
     let answers = route.map_or(&edge.answers, |route| &route.settings.answers);
     let dialect = Dialect::recognise(answers.dialect, &parts.headers, path);
     let takes_trailers = !carrier.is_http1() || trailers::are_accepted(&parts.headers);
@@ -252,7 +253,7 @@ impl<'a> Scene<'a> {
 }
 
 fn course(route: &Route, mode: Mode) -> Course<'_> {
-    let Route { settings, pool, budget, hedge_budget } = route;
+    let Route { settings, pool, budget, hedge_budget, .. } = route;
     Course { pool, policy: &settings.policy, budget, hedge_budget, mode }
 }
 

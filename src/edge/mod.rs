@@ -25,6 +25,7 @@ mod tunnel;
 #[cfg(test)]
 mod tunnel_tests;
 mod upload;
+pub mod validity;
 mod wording;
 
 use std::sync::Arc;

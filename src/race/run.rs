@@ -88,8 +88,9 @@ pub async fn run(
     loop {
         let event = match step {
             Step::Launch { no, fresh } => {
-                timeline.started(no);
-                field.runners.push(Runner::start(no, course.pool, outbound, fresh, timeouts));
+                let runner = Runner::start(no, course.pool, outbound, fresh, timeouts);
+                timeline.started(no, Arc::clone(&runner.progress));
+                field.runners.push(runner);
                 // Another one's request may have been written meanwhile, and the plan is told that before the time.
                 field.due().unwrap_or(Event::Time)
             }
@@ -114,7 +115,7 @@ pub async fn run(
             Step::Wait(until) => field.next(until, timer).await,
             Step::Commit(no) => match heads.iter().position(|(of, _)| *of == no) {
                 Some(index) => {
-                    timeline.decided();
+                    timeline.committed(no);
                     return RaceEnd::Committed(Committed { head: heads.swap_remove(index).1 });
                 }
                 // The plan commits only what it was told of.
@@ -129,7 +130,7 @@ pub async fn run(
         };
         let input = match event {
             Event::Ended(no, Ok(head)) => {
-                timeline.answered(no, head.parts.status);
+                timeline.answered(no, head.parts.status, limits.deadline);
                 let quality = course.quality(&head);
                 heads.push((no, head));
                 Input::Head(no, quality)
@@ -146,7 +147,10 @@ pub async fn run(
             }
             Event::Written { no, at } => Input::Written { no, at },
             Event::Granted => Input::Granted,
-            Event::Refused(why) => Input::Refused(why),
+            Event::Refused(why) => {
+                timeline.refused(why);
+                Input::Refused(why)
+            }
             Event::Time => Input::Time,
         };
         step = plan.step(Offset::new(start.elapsed()), input);

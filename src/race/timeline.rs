@@ -1,24 +1,39 @@
 //! What the attempts of one exchange came to.
 
 use std::fmt;
+use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 use tokio::time::Instant;
 
+use super::plan::Why;
 use crate::ids::AttemptNo;
-use crate::upstream::Failure;
+use crate::stats::{self, RouteStats};
+use crate::upstream::{Failure, Phase, Progress};
 
 /// The attempts of one exchange in the order of their ends. Displayed as in `X-Forebay-Timeline`:
 /// `1=timeout@30.0,2=200@0.8` (attempt = outcome @ seconds from its start).
+///
+/// Whatever it is told of is counted for the route. What is in flight when it is dropped was cancelled.
 #[derive(Debug, Default)]
 pub struct Timeline {
     attempts: u32,
     entries: Vec<Entry>,
-    /// In flight, with their starts.
-    open: Vec<(AttemptNo, Instant)>,
+    /// In flight.
+    open: Vec<Open>,
     /// The latest failure in full.
     failure: Option<String>,
+    stats: Arc<RouteStats>,
+}
+
+/// An attempt in flight.
+#[derive(Debug)]
+struct Open {
+    no: AttemptNo,
+    since: Instant,
+    progress: Arc<Progress>,
 }
 
 #[derive(Debug)]
@@ -36,38 +51,79 @@ enum Outcome {
 }
 
 /// An attempt that was dropped while it was in flight: because of another's head, or because its client left.
-const CANCELLED: Outcome = Outcome::Failure("cancelled");
+const CANCELLED: Outcome = Outcome::Failure(stats::CANCELLED);
 
 impl Timeline {
-    /// An attempt starts now. A free replacement has the number of what it replaces.
-    pub fn started(&mut self, no: AttemptNo) {
-        self.attempts = self.attempts.max(no.get());
-        self.open.push((no, Instant::now()));
+    /// Of an exchange of the route that is counted here.
+    pub fn new(stats: Arc<RouteStats>) -> Self {
+        Self { stats, attempts: 0, entries: Vec::new(), open: Vec::new(), failure: None }
     }
 
-    /// An attempt has a response head now.
-    pub fn answered(&mut self, no: AttemptNo, status: StatusCode) {
-        self.ended(no, Outcome::Head(status));
+    /// What is counted of the route.
+    pub fn stats(&self) -> &RouteStats {
+        &self.stats
+    }
+
+    /// An attempt starts now. A free replacement has the number of what it replaces.
+    pub fn started(&mut self, no: AttemptNo, progress: Arc<Progress>) {
+        if no.get() > self.attempts && no != AttemptNo::FIRST {
+            // Only a hedge starts beside another.
+            if self.open.is_empty() { self.stats.retries.count() } else { self.stats.hedges.count() }
+        }
+        self.attempts = self.attempts.max(no.get());
+        self.open.push(Open { no, since: Instant::now(), progress });
+    }
+
+    /// A further attempt may not start now.
+    pub fn refused(&mut self, why: Why) {
+        if why == Why::Budget {
+            if self.open.is_empty() { self.stats.retries_refused.count() } else { self.stats.hedges_refused.count() }
+        }
+    }
+
+    /// An attempt has a response head now, under this header deadline.
+    pub fn answered(&mut self, no: AttemptNo, status: StatusCode, deadline: Duration) {
+        if let Some(open) = self.ended(no, Outcome::Head(status)) {
+            let after = open.written_at().map_or(Duration::ZERO, |at| at.elapsed());
+            self.stats.answered(class(status), after, deadline);
+        }
     }
 
     /// An attempt has failed now.
     pub fn failed(&mut self, no: AttemptNo, failure: &Failure) {
         self.failure = Some(failure.to_string());
-        self.ended(no, Outcome::Failure(failure.label()));
+        if self.ended(no, Outcome::Failure(failure.label())).is_some() {
+            self.stats.attempts.count(failure.label());
+            if let Failure::HeaderTimeout(deadline) = failure {
+                self.stats.missed(*deadline);
+            }
+        }
     }
 
-    /// The race is over: what is still in flight is cancelled now.
+    /// The race is over with the head of this attempt: what is still in flight is cancelled now.
+    pub fn committed(&mut self, no: AttemptNo) {
+        if no != AttemptNo::FIRST {
+            self.stats.rescued.count();
+        }
+        for _ in self.open.iter().filter(|open| open.written_at().is_some()) {
+            self.stats.paid_twice.count();
+        }
+        self.decided();
+    }
+
+    /// The race is over without a head: what is still in flight is cancelled now.
     pub fn decided(&mut self) {
-        for (no, since) in std::mem::take(&mut self.open) {
+        for Open { no, since, .. } in mem::take(&mut self.open) {
+            self.stats.attempts.count(stats::CANCELLED);
             self.entries.push(Entry { no, outcome: CANCELLED, took: since.elapsed() });
         }
     }
 
-    fn ended(&mut self, no: AttemptNo, outcome: Outcome) {
-        if let Some(index) = self.open.iter().position(|(open, _)| *open == no) {
-            let (no, since) = self.open.remove(index);
-            self.entries.push(Entry { no, outcome, took: since.elapsed() });
-        }
+    fn ended(&mut self, no: AttemptNo, outcome: Outcome) -> Option<Open> {
+        let index = self.open.iter().position(|open| open.no == no)?;
+        let open = self.open.remove(index);
+        self.entries.push(Entry { no, outcome, took: open.since.elapsed() });
+        Some(open)
     }
 
     /// The number of attempts, free replacements excepted.
@@ -83,7 +139,8 @@ impl Timeline {
 
 impl fmt::Display for Timeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let open = self.open.iter().map(|(no, since)| Entry { no: *no, outcome: CANCELLED, took: since.elapsed() });
+        let cancelled = |open: &Open| Entry { no: open.no, outcome: CANCELLED, took: open.since.elapsed() };
+        let open = self.open.iter().map(cancelled);
         let mut comma = "";
         for entry in self.entries.iter().map(Ok).chain(open.map(Err)) {
             let entry = match &entry {
@@ -98,5 +155,32 @@ impl fmt::Display for Timeline {
             comma = ",";
         }
         Ok(())
+    }
+}
+
+impl Drop for Timeline {
+    /// The client left in the middle of the race.
+    fn drop(&mut self) {
+        self.decided();
+    }
+}
+
+impl Open {
+    fn written_at(&self) -> Option<Instant> {
+        match self.progress.phase() {
+            Phase::Written { at } => Some(at),
+            Phase::Connecting | Phase::Writing { .. } => None,
+        }
+    }
+}
+
+/// The class of a status, as it is counted.
+fn class(status: StatusCode) -> &'static str {
+    match status.as_u16() / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
     }
 }

@@ -65,6 +65,11 @@ impl Sharing {
         self.0.is_empty()
     }
 
+    /// How many serve nobody.
+    pub(super) fn idle(&self) -> usize {
+        self.0.iter().filter(|shared| shared.taken == 0).count()
+    }
+
     /// Takes a new connection into service. It was opened for this waiter, and came before that one.
     pub(super) fn add(&mut self, id: u64, before: u64, connection: Arc<Multiplex>) {
         self.0.push(Shared { id, before, connection, taken: 0, idle_since: Instant::now() });

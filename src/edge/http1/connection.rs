@@ -52,6 +52,7 @@ where
     let refused = io.refusal().map(wording::refusal);
     if let Some(answer) = &refused {
         let (status, outcome) = (answer.code.status().as_u16(), answer.code.as_str());
+        edge.routes.unrouted().exchanges.count(outcome);
         tracing::info!(client = %arrival.peer, status, outcome, "request refused");
     }
     let last_words = refused.map(|answer| respond::bytes(&answer, &edge.answers));
