@@ -67,7 +67,7 @@ impl Summary {
     /// The answer is the upstream's.
     pub(super) fn relayed(&mut self, status: StatusCode, request_id: Option<&HeaderValue>) {
         (self.status, self.request_id) = (Some(status), request_id.cloned());
-        self.to_headers = Some(self.start.elapsed());
+        self.to_headers = self.timeline.committed_at().map(|at| at.duration_since(self.start));
     }
 
     fn write(&mut self, end: End, bytes: u64) {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::plan::{Input, Limits, Plan, Step, Trouble, Why};
@@ -74,7 +75,7 @@ pub async fn run(
     let mut plan = Plan::new(limits, course.policy.backoff.pauses());
     let timeouts = course.policy.timeouts;
     let start = Instant::now();
-    let mut field = Field { runners: Vec::with_capacity(1), start, write_limit: timeouts.write };
+    let mut field = Field { runners: SmallVec::new(), start, write_limit: timeouts.write };
     let waiting = course.budget.wait();
     if limits.hedge_after.is_some() {
         course.hedge_budget.exchange();
@@ -84,12 +85,14 @@ pub async fn run(
     // The heads that the plan knows of: dropped with the race, or before a retry. Their connections stay open.
     let mut heads: Vec<(AttemptNo, Head)> = Vec::new();
     let mut latest = None;
+    // Time passes only where something is waited for.
+    let mut now = start;
     let mut step = plan.step(Offset::ZERO, Input::Start);
     loop {
         let event = match step {
             Step::Launch { no, fresh } => {
                 let runner = Runner::start(no, course.pool, outbound, fresh, timeouts);
-                timeline.started(no, Arc::clone(&runner.progress));
+                timeline.started(no, Arc::clone(&runner.progress), now);
                 field.runners.push(runner);
                 // Another one's request may have been written meanwhile, and the plan is told that before the time.
                 field.due().unwrap_or(Event::Time)
@@ -112,17 +115,21 @@ pub async fn run(
                 field.remove(no);
                 Event::Ended(no, Err(Failure::HeaderTimeout(limits.deadline)))
             }
-            Step::Wait(until) => field.next(until, timer).await,
+            Step::Wait(until) => {
+                let event = field.next(until, timer).await;
+                now = Instant::now();
+                event
+            }
             Step::Commit(no) => match heads.iter().position(|(of, _)| *of == no) {
                 Some(index) => {
-                    timeline.committed(no);
+                    timeline.committed(no, now);
                     return RaceEnd::Committed(Committed { head: heads.swap_remove(index).1 });
                 }
                 // The plan commits only what it was told of.
                 None => Event::Time,
             },
             Step::GiveUp(why) => {
-                timeline.decided();
+                timeline.given_up(now);
                 // The plan gives up only after a failure.
                 let failure = latest.unwrap_or(Failure::HeaderTimeout(limits.deadline));
                 return RaceEnd::Failed(Failed { failure, why });
@@ -130,13 +137,13 @@ pub async fn run(
         };
         let input = match event {
             Event::Ended(no, Ok(head)) => {
-                timeline.answered(no, head.parts.status, limits.deadline);
+                timeline.answered(no, head.parts.status, limits.deadline, now);
                 let quality = course.quality(&head);
                 heads.push((no, head));
                 Input::Head(no, quality)
             }
             Event::Ended(no, Err(failure)) => {
-                timeline.failed(no, &failure);
+                timeline.failed(no, &failure, now);
                 let trouble = Trouble {
                     may_have_reached: failure.may_have_reached(),
                     is_stale: failure.is_stale() && outbound.body.can_be_sent(),
@@ -153,7 +160,7 @@ pub async fn run(
             }
             Event::Time => Input::Time,
         };
-        step = plan.step(Offset::new(start.elapsed()), input);
+        step = plan.step(Offset::new(now.duration_since(start)), input);
     }
 }
 
@@ -195,7 +202,7 @@ impl<'a> Runner<'a> {
 
 /// The attempts in flight.
 struct Field<'a> {
-    runners: Vec<Runner<'a>>,
+    runners: SmallVec<[Runner<'a>; 1]>,
     start: Instant,
     write_limit: Duration,
 }

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::plan::Why;
 use crate::ids::AttemptNo;
 use crate::stats::{self, RouteStats};
+use crate::time::Tenths;
 use crate::upstream::{Failure, Phase, Progress};
 
 /// The attempts of one exchange in the order of their ends. Displayed as in `X-Forebay-Timeline`:
@@ -20,9 +22,11 @@ use crate::upstream::{Failure, Phase, Progress};
 #[derive(Debug, Default)]
 pub struct Timeline {
     attempts: u32,
-    entries: Vec<Entry>,
+    entries: SmallVec<[Entry; 1]>,
     /// In flight.
-    open: Vec<Open>,
+    open: SmallVec<[Open; 1]>,
+    /// When a head was committed.
+    decided: Option<Instant>,
     /// The latest failure in full.
     failure: Option<String>,
     stats: Arc<RouteStats>,
@@ -56,7 +60,7 @@ const CANCELLED: Outcome = Outcome::Failure(stats::CANCELLED);
 impl Timeline {
     /// Of an exchange of the route that is counted here.
     pub fn new(stats: Arc<RouteStats>) -> Self {
-        Self { stats, attempts: 0, entries: Vec::new(), open: Vec::new(), failure: None }
+        Self { stats, attempts: 0, entries: SmallVec::new(), open: SmallVec::new(), decided: None, failure: None }
     }
 
     /// What is counted of the route.
@@ -64,14 +68,14 @@ impl Timeline {
         &self.stats
     }
 
-    /// An attempt starts now. A free replacement has the number of what it replaces.
-    pub fn started(&mut self, no: AttemptNo, progress: Arc<Progress>) {
+    /// An attempt starts. A free replacement has the number of what it replaces.
+    pub fn started(&mut self, no: AttemptNo, progress: Arc<Progress>, now: Instant) {
         if no.get() > self.attempts && no != AttemptNo::FIRST {
             // Only a hedge starts beside another.
             if self.open.is_empty() { self.stats.retries.count() } else { self.stats.hedges.count() }
         }
         self.attempts = self.attempts.max(no.get());
-        self.open.push(Open { no, since: Instant::now(), progress });
+        self.open.push(Open { no, since: now, progress });
     }
 
     /// A further attempt may not start now.
@@ -81,18 +85,18 @@ impl Timeline {
         }
     }
 
-    /// An attempt has a response head now, under this header deadline.
-    pub fn answered(&mut self, no: AttemptNo, status: StatusCode, deadline: Duration) {
-        if let Some(open) = self.ended(no, Outcome::Head(status)) {
-            let after = open.written_at().map_or(Duration::ZERO, |at| at.elapsed());
+    /// An attempt has a response head, under this header deadline.
+    pub fn answered(&mut self, no: AttemptNo, status: StatusCode, deadline: Duration, now: Instant) {
+        if let Some(open) = self.ended(no, Outcome::Head(status), now) {
+            let after = open.written_at().map_or(Duration::ZERO, |at| now.duration_since(at));
             self.stats.answered(class(status), after, deadline);
         }
     }
 
-    /// An attempt has failed now.
-    pub fn failed(&mut self, no: AttemptNo, failure: &Failure) {
+    /// An attempt has failed.
+    pub fn failed(&mut self, no: AttemptNo, failure: &Failure, now: Instant) {
         self.failure = Some(failure.to_string());
-        if self.ended(no, Outcome::Failure(failure.label())).is_some() {
+        if self.ended(no, Outcome::Failure(failure.label()), now).is_some() {
             self.stats.attempts.count(failure.label());
             if let Failure::HeaderTimeout(deadline) = failure {
                 self.stats.missed(*deadline);
@@ -100,30 +104,36 @@ impl Timeline {
         }
     }
 
-    /// The race is over with the head of this attempt: what is still in flight is cancelled now.
-    pub fn committed(&mut self, no: AttemptNo) {
+    /// The race is over with the head of this attempt: what is still in flight is cancelled.
+    pub fn committed(&mut self, no: AttemptNo, now: Instant) {
+        self.decided = Some(now);
         if no != AttemptNo::FIRST {
             self.stats.rescued.count();
         }
         for _ in self.open.iter().filter(|open| open.written_at().is_some()) {
             self.stats.paid_twice.count();
         }
-        self.decided();
+        self.given_up(now);
     }
 
-    /// The race is over without a head: what is still in flight is cancelled now.
-    pub fn decided(&mut self) {
+    /// The race is over without a head: what is still in flight is cancelled.
+    pub fn given_up(&mut self, now: Instant) {
         for Open { no, since, .. } in mem::take(&mut self.open) {
             self.stats.attempts.count(stats::CANCELLED);
-            self.entries.push(Entry { no, outcome: CANCELLED, took: since.elapsed() });
+            self.entries.push(Entry { no, outcome: CANCELLED, took: now.duration_since(since) });
         }
     }
 
-    fn ended(&mut self, no: AttemptNo, outcome: Outcome) -> Option<Open> {
+    fn ended(&mut self, no: AttemptNo, outcome: Outcome, now: Instant) -> Option<Open> {
         let index = self.open.iter().position(|open| open.no == no)?;
         let open = self.open.remove(index);
-        self.entries.push(Entry { no, outcome, took: open.since.elapsed() });
+        self.entries.push(Entry { no, outcome, took: now.duration_since(open.since) });
         Some(open)
+    }
+
+    /// When a head was committed.
+    pub fn committed_at(&self) -> Option<Instant> {
+        self.decided
     }
 
     /// The number of attempts, free replacements excepted.
@@ -147,10 +157,10 @@ impl fmt::Display for Timeline {
                 Ok(ended) => *ended,
                 Err(open) => open,
             };
-            let seconds = entry.took.as_secs_f64();
+            let seconds = Tenths(entry.took);
             match entry.outcome {
-                Outcome::Head(status) => write!(f, "{comma}{}={}@{seconds:.1}", entry.no, status.as_u16())?,
-                Outcome::Failure(label) => write!(f, "{comma}{}={label}@{seconds:.1}", entry.no)?,
+                Outcome::Head(status) => write!(f, "{comma}{}={}@{seconds}", entry.no, status.as_u16())?,
+                Outcome::Failure(label) => write!(f, "{comma}{}={label}@{seconds}", entry.no)?,
             }
             comma = ",";
         }
@@ -161,7 +171,9 @@ impl fmt::Display for Timeline {
 impl Drop for Timeline {
     /// The client left in the middle of the race.
     fn drop(&mut self) {
-        self.decided();
+        if !self.open.is_empty() {
+            self.given_up(Instant::now());
+        }
     }
 }
 

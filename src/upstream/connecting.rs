@@ -168,7 +168,7 @@ impl Pool {
             next = None;
         }
         if for_others {
-            state.keep(connection);
+            state.keep(connection, Instant::now());
         }
     }
 

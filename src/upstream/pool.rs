@@ -266,12 +266,13 @@ impl Pool {
 
     /// Takes back an HTTP/1 connection whose exchange is over.
     fn park(self: &Arc<Self>, connection: Connection) {
-        if connection.is_closed() || connection.expires <= Instant::now() {
+        let now = Instant::now();
+        if connection.is_closed() || connection.expires <= now {
             return;
         }
         let mut state = self.state();
         if state.queue.is_empty() {
-            state.keep(connection);
+            state.keep(connection, now);
         } else {
             drop(state);
             self.hand_over_when_ready(connection);
@@ -303,7 +304,7 @@ impl Pool {
                 _ => return,
             }
         }
-        state.keep(connection);
+        state.keep(connection, Instant::now());
     }
 
     /// A socket was closed: its place goes to the first waiter that has no connect yet.
@@ -334,10 +335,10 @@ impl Pool {
 }
 
 impl State {
-    pub(super) fn keep(&mut self, connection: Connection) {
+    pub(super) fn keep(&mut self, connection: Connection, now: Instant) {
         connection.gauge.kept();
         let read = connection.gauge.total_read();
-        self.idle.push_back(Idle { connection, since: Instant::now(), read });
+        self.idle.push_back(Idle { connection, since: now, read });
     }
 
     /// Closes an idle connection where somebody whom it cannot serve needs its place for a new one. The oldest goes first.

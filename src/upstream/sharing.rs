@@ -83,6 +83,9 @@ impl Sharing {
     /// Takes a seat on the oldest connection that has one, so that the newer ones may become idle; on one that came
     /// after this waiter, where that is asked for. Those that take no more streams leave the service.
     pub(super) fn take(&mut self, after: Option<u64>, idle: Duration) -> Option<Arc<Multiplex>> {
+        if self.is_empty() {
+            return None;
+        }
         let now = Instant::now();
         let mut index = 0;
         while let Some(shared) = self.0.get_mut(index) {

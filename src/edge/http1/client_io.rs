@@ -213,7 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         let foreseen = end.filter(|_| is_begin).and_then(|length| plain_length(&new[..length]));
         self.turn.with_quotes(|quotes| self.query.replace(&mut buf.filled_mut()[before..], quotes));
         if head.has_begun() && self.turn.is_idle() {
-            if self.has_served {
+            if self.has_served && end.is_none() {
                 self.waiting.set(Instant::now() + self.clocks.head);
             }
             self.turn.head_began();
