@@ -135,6 +135,9 @@ impl<'a> Scene<'a> {
         timer: &mut LazyDeadline,
         timeline: &mut Timeline,
     ) -> Result<Reply<'a>, Answer> {
+        if self.carrier.is_ambiguous() {
+            return Err(Answer::new(Code::BadRequest, "The length of the request's body is ambiguous.").closing());
+        }
         let target = guard::check(&parts, self.edge.settings.max_header_bytes)?;
         let is_read = body.is_end_stream();
         if self.edge.is_health_check(&parts.method, target.path()) {

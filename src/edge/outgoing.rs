@@ -26,6 +26,11 @@ impl Carrier {
         matches!(self, Self::Http1(_))
     }
 
+    /// Whether it is not clear where the request ends.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        matches!(self, Self::Http1(turn) if turn.is_ambiguous())
+    }
+
     /// A timer for the exchange. On HTTP/1 it is the connection's, so that an exchange need not register one.
     pub(super) fn take_timer(&self) -> LazyDeadline {
         match self {

@@ -1,9 +1,10 @@
-//! Until when a certificate is valid. (p)
+//! Until when a certificate is valid, and the DER that says so. (p)
 //!
 //! rustls checks peers' certificates and has no need to show a date of our own. The one field is read here: its place in
 //! the certificate is fixed (RFC 5280 §4.1), and DER has one spelling for everything (X.690 §10).
 
-const SEQUENCE: u8 = 0x30;
+/// Several values, one after the other.
+pub const SEQUENCE: u8 = 0x30;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 /// `[0]`, around the version, which may be missing.
@@ -26,11 +27,13 @@ pub(super) fn not_after(certificate: &[u8]) -> Option<i64> {
 }
 
 /// Reads one DER value after the other.
-struct Reader<'a>(&'a [u8]);
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a>(pub &'a [u8]);
 
 impl<'a> Reader<'a> {
     /// The tag and the content of the next value.
-    fn next(&mut self) -> Option<(u8, &'a [u8])> {
+    #[expect(clippy::should_implement_trait, reason = "what cannot be read is not the end")]
+    pub fn next(&mut self) -> Option<(u8, &'a [u8])> {
         let (&[tag, first], rest) = self.0.split_first_chunk()?;
         let (length, rest) = if first < 0x80 {
             (usize::from(first), rest)
@@ -46,13 +49,15 @@ impl<'a> Reader<'a> {
     }
 
     /// The content of the next value, which has this tag.
-    fn content(&mut self, tag: u8) -> Option<&'a [u8]> {
+    pub fn content(&mut self, tag: u8) -> Option<&'a [u8]> {
         self.next().filter(|(found, _)| *found == tag).map(|(_, content)| content)
     }
 }
 
 /// `YYMMDDHHMMSSZ` until 2049, `YYYYMMDDHHMMSSZ` from then on (RFC 5280 §4.1.2.5).
-fn seconds(tag: u8, text: &[u8]) -> Option<i64> {
+///
+/// In seconds since 1970, UTC.
+pub fn seconds(tag: u8, text: &[u8]) -> Option<i64> {
     let digits = text.strip_suffix(b"Z").filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
     let (year, rest) = match (tag, digits.len()) {
         (UTC_TIME, 12) => {

@@ -298,6 +298,20 @@ async fn tls_agrees_on_what_both_speak_and_what_was_allowed_directly_and_through
     }
 }
 
+#[tokio::test]
+async fn a_certificate_that_is_not_trusted_and_a_handshake_that_is_none_are_failures_of_tls() {
+    let (address, _root) = tls_upstream(&[]).await;
+    let untrusted = pool(&format!("https://localhost:{}", address.port()), settings(None, Http2::Auto));
+    let (listener, address) = listen().await;
+    tokio::spawn(async move { drop(listener.accept().await) });
+    let closed = pool(&format!("https://{address}"), settings(None, Http2::Auto));
+    for (pool, part) in [(untrusted, "UnknownIssuer"), (closed, "eof")] {
+        let failure = get(&pool, TIMEOUTS).await.unwrap_err();
+        assert!(matches!(failure, Failure::Connect(ConnectStage::Tls, _)), "{failure:?}");
+        assert!(failure.to_string().contains(part), "{failure}");
+    }
+}
+
 /// A listener that never accepts and whose backlog is full: the kernel answers no further connect.
 #[cfg(target_os = "linux")]
 async fn dead(address: SocketAddr) -> (TcpListener, Vec<TcpStream>) {

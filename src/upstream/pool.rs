@@ -19,6 +19,7 @@ use super::memory::Dial;
 use super::multiplex::Multiplex;
 use super::resolve::Resolver;
 use super::sharing::{Seat, Sharing};
+use super::stages::Stages;
 use super::waiting::{Grant, Need, Protocol, Queue, Waiter};
 use super::{Http2, Origin, Timeouts, TransportSettings};
 use crate::shutdown::{Shutdown, Tasks};
@@ -102,7 +103,18 @@ impl Pool {
         resolver: Resolver,
         tasks: Tasks,
     ) -> Result<Arc<Self>, rustls::Error> {
-        let connector = Connector::new(origin, &settings, resolver)?;
+        Self::watched(origin, settings, resolver, tasks, Stages::default())
+    }
+
+    /// The same, with somebody who watches its connects.
+    pub fn watched(
+        origin: &Origin,
+        settings: TransportSettings,
+        resolver: Resolver,
+        tasks: Tasks,
+        stages: Stages,
+    ) -> Result<Arc<Self>, rustls::Error> {
+        let connector = Connector::new(origin, &settings, resolver, stages)?;
         Ok(Arc::new(Self::with(connector, origin.is_https(), settings, tasks)))
     }
 

@@ -28,6 +28,7 @@ mod kit;
 mod lanes;
 mod lifecycle;
 mod metrics;
+mod probe;
 mod proxies;
 mod race;
 mod routes;

@@ -1,13 +1,20 @@
-//! Logs.
+//! Logs: `format` writes a line, `lines` brings it to standard error.
+
+mod format;
+mod lines;
 
 use std::fmt::{self, Write as _};
 use std::future::Future;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::pin::Pin;
 
 use tracing::{Instrument, Span};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::fmt::format::JsonFields;
+
+use self::format::{Json, Text};
+use self::lines::Lines;
 
 /// `LOG_LEVEL`, `LOG_FORMAT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,16 +34,50 @@ pub enum LogFormat {
     Json,
 }
 
-/// Writes logs to standard error from here on. A second call changes nothing.
-pub fn start(settings: &LogSettings) -> Result<(), ParseError> {
-    let filter = EnvFilter::try_new(&settings.filter)?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+/// Why there are no logs.
+#[derive(Debug)]
+pub enum LogError {
+    /// The filter is none.
+    Filter(ParseError),
+    /// The system gives no thread to write them.
+    Thread(io::Error),
+}
+
+impl fmt::Display for LogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Filter(source) => write!(f, "LOG_LEVEL: {source}"),
+            Self::Thread(source) => write!(f, "no thread can be started for the log: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for LogError {}
+
+/// The logs of the process. Dropped at its end, they are written to the last line.
+#[derive(Debug)]
+pub struct Logs(Lines);
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
+}
+
+/// Writes logs to standard error from here on, some milliseconds behind.
+pub fn start(settings: &LogSettings) -> Result<Logs, LogError> {
+    let filter = EnvFilter::try_new(&settings.filter).map_err(LogError::Filter)?;
+    let stderr = io::stderr();
+    let is_coloured = stderr.is_terminal();
+    let lines = Lines::write_to(stderr).map_err(LogError::Thread)?;
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines.clone()).with_ansi(is_coloured);
     // Err: another subscriber is there already, as in tests.
     let _ = match settings.format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Text => subscriber.event_format(Text { is_coloured }).try_init(),
+        LogFormat::Json => subscriber.fmt_fields(JsonFields::new()).event_format(Json).try_init(),
     };
-    Ok(())
+    Ok(Logs(lines))
 }
 
 /// A future in its box, in a span if that is looked at: a future that is only wrapped is copied once more, and asks at every
