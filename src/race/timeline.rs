@@ -196,3 +196,53 @@ fn class(status: StatusCode) -> &'static str {
         _ => "5xx",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is counted of attempts that are started, and of those that are not.
+    fn further(stats: &RouteStats) -> [u64; 4] {
+        [&stats.retries, &stats.retries_refused, &stats.hedges, &stats.hedges_refused].map(stats::Counter::get)
+    }
+
+    #[test]
+    fn what_starts_beside_another_is_a_hedge_and_what_follows_one_a_retry() {
+        let deadline = Duration::from_secs(30);
+        let (mut timeline, second) = (Timeline::default(), AttemptNo::FIRST.next());
+        timeline.started(AttemptNo::FIRST, Arc::default());
+        timeline.refused(Why::Budget);
+        assert_eq!(further(timeline.stats()), [0, 0, 0, 1]);
+        timeline.started(second, Arc::default());
+        timeline.failed(second, &Failure::HeaderTimeout(deadline));
+        timeline.failed(AttemptNo::FIRST, &Failure::HeaderTimeout(deadline));
+        timeline.refused(Why::Budget);
+        timeline.started(second.next(), Arc::default());
+        assert_eq!(further(timeline.stats()), [1, 1, 1, 1]);
+        timeline.answered(second.next(), StatusCode::OK, deadline);
+        timeline.committed(second.next());
+        let stats = timeline.stats();
+        assert_eq!([stats.rescued.get(), stats.attempts.of("timeout"), stats.attempts.of("2xx")], [1, 2, 1]);
+    }
+
+    #[test]
+    fn only_a_budget_refuses_what_is_counted_as_refused() {
+        let mut timeline = Timeline::default();
+        for why in [Why::Attempts, Why::Unsafe, Why::Once, Why::Spent, Why::Client] {
+            timeline.refused(why);
+        }
+        assert_eq!(further(timeline.stats()), [0; 4]);
+    }
+
+    #[test]
+    fn a_free_replacement_is_neither() {
+        let mut timeline = Timeline::default();
+        timeline.started(AttemptNo::FIRST, Arc::default());
+        timeline.failed(AttemptNo::FIRST, &Failure::PoolTimeout(Duration::ZERO));
+        timeline.started(AttemptNo::FIRST, Arc::default());
+        assert_eq!((further(timeline.stats()), timeline.attempts()), ([0; 4], 1));
+        let stats = Arc::clone(&timeline.stats);
+        drop(timeline);
+        assert_eq!((stats.attempts.of(stats::CANCELLED), stats.attempts.of("pool_timeout")), (1, 1));
+    }
+}
