@@ -172,6 +172,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         if self.held.is_empty() {
             // An emptied buffer would still keep its memory, for as long as the connection lives.
             self.held = BytesMut::new();
+            // What lies behind it in the socket comes along: given a part, hyper would ask for a larger buffer. An end or
+            // an error is told when it is met again.
+            let _ = Pin::new(&mut self.stream).poll_read(cx, buf);
         }
         Poll::Ready(Ok(()))
     }
