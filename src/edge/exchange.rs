@@ -23,7 +23,7 @@ use super::{Edge, guard};
 use crate::answer::{Answer, Code};
 use crate::body::{Beginning, Collected, Limits, Passing, Payload, Snapshot};
 use crate::dialect::Dialect;
-use crate::headers::{Arrival, hop, trailers, upgrade};
+use crate::headers::{Arrival, hop, surplus, trailers, upgrade};
 use crate::race::{self, Course, Expectation, Mode, RaceEnd, Timeline};
 use crate::routes::{Chunked, Lane, Oversize, Route, RouteSettings};
 use crate::time::LazyDeadline;
@@ -41,6 +41,9 @@ pub(super) async fn exchange(
     let (edge, carrier) = (&*edge, &carrier);
     let (mut parts, body) = request.into_parts();
     let body = Upload::new(body, carrier);
+    if let Some(fields) = carrier.take_fields() {
+        surplus::join(&mut parts.headers, *fields);
+    }
     hop::name_host(&mut parts);
     // "OPTIONS *" is about the server as a whole, and goes to "/".
     let path = if parts.uri.path() == "*" { "/" } else { parts.uri.path() };

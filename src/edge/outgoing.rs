@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use super::http1::Turn;
@@ -29,6 +30,14 @@ impl Carrier {
     /// Whether it is not clear where the request ends.
     pub(super) fn is_ambiguous(&self) -> bool {
         matches!(self, Self::Http1(turn) if turn.is_ambiguous())
+    }
+
+    /// What belongs to the head of the request besides what hyper has parsed.
+    pub(super) fn take_fields(&self) -> Option<Box<HeaderMap>> {
+        match self {
+            Self::Http1(turn) => turn.take_fields(),
+            Self::Http2(_) => None,
+        }
     }
 
     /// A timer for the exchange. On HTTP/1 it is the connection's, so that an exchange need not register one.

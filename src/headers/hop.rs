@@ -100,7 +100,7 @@ pub fn names_are_tokens(headers: &HeaderMap) -> bool {
     headers.keys().all(is_token)
 }
 
-fn is_token(name: &HeaderName) -> bool {
+pub(in crate::headers) fn is_token(name: &HeaderName) -> bool {
     name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 

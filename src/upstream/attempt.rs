@@ -17,7 +17,7 @@ use super::upgrade::{Switched, is_websocket};
 use super::waiting::{Grant, Need};
 use super::wire::Gauge;
 use crate::body::Payload;
-use crate::headers::framing;
+use crate::headers::{framing, surplus};
 
 /// A request as the upstream is to see it. Every attempt sends the same one.
 #[derive(Clone, Debug)]
@@ -118,6 +118,9 @@ async fn send(mut lease: Lease, outbound: &Outbound, progress: &Progress) -> Res
             });
         }
     };
+    if let Some(fields) = gauge.take_fields() {
+        surplus::join(response.headers_mut(), *fields);
+    }
     if let Some(reason) = cannot_be_passed_on(&response, outbound.is_upgrade) {
         return Err(Failure::Broken(Breach::Malformed, gauge.trace(), reason.into()));
     }

@@ -18,10 +18,8 @@ use super::transport::Stream;
 use super::wire::{Gauge, Wire};
 use crate::shutdown::Tasks;
 
-/// `MAX_HEADER_BYTES` is for clients; an upstream's head may be this long.
-const MAX_HEAD_BYTES: usize = 256 * 1024;
-/// …and have so many fields.
-const MAX_HEAD_FIELDS: usize = 256;
+/// `MAX_HEADER_BYTES` is for clients; an upstream's head may be this long. The wire sees to the number of its fields.
+pub(super) const MAX_HEAD_BYTES: usize = 256 * 1024;
 
 /// A connection. Dropping it closes the socket, whatever is under way on it.
 pub(super) struct Connection {
@@ -48,7 +46,6 @@ impl Connection {
         let gauge = Gauge::new();
         let wire = TokioIo::new(Wire::new(stream, Arc::clone(&gauge), slot));
         let (sender, connection) = Builder::new()
-            .max_headers(MAX_HEAD_FIELDS)
             .max_header_size(MAX_HEAD_BYTES)
             .max_buf_size(MAX_HEAD_BYTES)
             .handshake::<_, SendBody>(wire)

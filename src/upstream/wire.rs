@@ -16,8 +16,15 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use http::HeaderMap;
+
+use super::connection::MAX_HEAD_BYTES;
 use super::failure::Trace;
 use crate::gather::poll_write_gathered;
+use crate::headers::Surplus;
+
+/// An upstream's head may have so many fields.
+const MAX_HEAD_FIELDS: usize = 256;
 
 /// The counters of one connection.
 #[derive(Debug)]
@@ -45,6 +52,11 @@ pub(crate) struct Gauge {
     /// Offsets in the request under way at which a `"` belongs, where hyper writes an apostrophe.
     quotes: Mutex<Vec<usize>>,
     has_quotes: AtomicBool,
+    /// The next byte that is read is the first of a head.
+    expects_head: AtomicBool,
+    /// Fields of the response that hyper was not shown.
+    surplus: Mutex<Option<Box<HeaderMap>>>,
+    has_surplus: AtomicBool,
 }
 
 impl Gauge {
@@ -64,6 +76,9 @@ impl Gauge {
             write_failed: AtomicBool::new(false),
             quotes: Mutex::default(),
             has_quotes: AtomicBool::new(false),
+            expects_head: AtomicBool::new(false),
+            surplus: Mutex::default(),
+            has_surplus: AtomicBool::new(false),
         })
     }
 
@@ -79,6 +94,7 @@ impl Gauge {
         if !quotes.is_empty() {
             *self.quotes.lock().unwrap_or_else(PoisonError::into_inner) = quotes;
         }
+        self.expects_head.store(true, Relaxed);
         // Last, and released: hyper may still be in the flush that ended the exchange before, on another thread.
         self.flushed.store(0, Release);
     }
@@ -102,6 +118,19 @@ impl Gauge {
             }
         }
         Some(bytes)
+    }
+
+    /// Fields that belong to the response's head, behind all others.
+    pub(super) fn take_fields(&self) -> Option<Box<HeaderMap>> {
+        if !self.has_surplus.swap(false, Acquire) {
+            return None;
+        }
+        self.surplus.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn add_fields(&self, fields: Box<HeaderMap>) {
+        *self.surplus.lock().unwrap_or_else(PoisonError::into_inner) = Some(fields);
+        self.has_surplus.store(true, Release);
     }
 
     /// The connection goes to the pool, or to somebody else.
@@ -224,18 +253,26 @@ pub(crate) struct Wire<S, G> {
     gauge: Arc<Gauge>,
     /// Where several requests are on the way at once.
     unflushed: Option<Arc<Unflushed>>,
+    surplus: Surplus,
+    /// To be shown to hyper before anything else is read.
+    held: Vec<u8>,
     guard: G,
 }
 
 impl<S, G> Wire<S, G> {
     /// For HTTP/1: the gauge is that of the request under way.
     pub(crate) fn new(stream: S, gauge: Arc<Gauge>, guard: G) -> Self {
-        Self { stream, gauge, unflushed: None, guard }
+        Self::with(stream, gauge, None, guard)
+    }
+
+    fn with(stream: S, gauge: Arc<Gauge>, unflushed: Option<Arc<Unflushed>>, guard: G) -> Self {
+        let surplus = Surplus::new(MAX_HEAD_BYTES, MAX_HEAD_FIELDS);
+        Self { stream, gauge, unflushed, surplus, held: Vec::new(), guard }
     }
 
     /// For HTTP/2: the gauge is that of the connection, requests have their own.
     pub(crate) fn shared(stream: S, gauge: Arc<Gauge>, unflushed: Arc<Unflushed>, guard: G) -> Self {
-        Self { stream, gauge, unflushed: Some(unflushed), guard }
+        Self::with(stream, gauge, Some(unflushed), guard)
     }
 
     /// The stream itself, for another protocol than HTTP, and what lives as long as the socket.
@@ -267,13 +304,51 @@ impl<S, G> Wire<S, G> {
     }
 }
 
+impl<S: AsyncRead + Unpin, G: Unpin> Wire<S, G> {
+    /// What is held first, then the stream.
+    fn poll_take(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.held.is_empty() {
+            let taken = self.held.len().min(buf.remaining());
+            buf.put_slice(&self.held[..taken]);
+            self.held.drain(..taken);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.gauge.read.fetch_add((buf.filled().len() - before) as u64, Relaxed);
+        result
+    }
+}
+
 impl<S: AsyncRead + Unpin, G: Unpin> AsyncRead for Wire<S, G> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buf.filled().len();
-        let result = Pin::new(&mut this.stream).poll_read(cx, buf);
-        this.gauge.read.fetch_add((buf.filled().len() - before) as u64, Relaxed);
-        result
+        if this.unflushed.is_some() {
+            return this.poll_take(cx, buf);
+        }
+        loop {
+            let before = buf.filled().len();
+            ready!(this.poll_take(cx, buf))?;
+            if this.gauge.expects_head.load(Relaxed) && this.gauge.expects_head.swap(false, Relaxed) {
+                this.surplus.expect_head();
+            }
+            if this.surplus.is_over() {
+                return Poll::Ready(Ok(()));
+            }
+            let came = buf.filled().len() - before;
+            let shown = this.surplus.follow(&buf.filled()[before..]);
+            buf.set_filled(before + shown);
+            if let Some(mut released) = this.surplus.release() {
+                released.append(&mut this.held);
+                this.held = released;
+            }
+            if let Some(fields) = this.surplus.take_fields() {
+                this.gauge.add_fields(fields);
+            }
+            if shown > 0 || came == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }
 

@@ -20,8 +20,10 @@ use super::framing::{BodyScanner, HeadScanner};
 use super::quotes::QuoteScanner;
 use super::turn::Turn;
 use crate::edge::clocks::{Clocks, WriteClock};
+use crate::edge::guard::MAX_FIELDS;
 use crate::edge::rewound::Rewound;
 use crate::gather::poll_write_gathered;
+use crate::headers::Surplus;
 use crate::time::LazyDeadline;
 
 /// How much of the next requests is taken from the socket while one is under way. Beyond it the client's departure is
@@ -69,6 +71,7 @@ pub(super) struct ClientIo<S> {
     /// Bytes of the body that hyper was given together with the head.
     given: u64,
     query: QuoteScanner,
+    surplus: Surplus,
     /// The clock of the head, or of idleness.
     waiting: LazyDeadline,
     writing: WriteClock,
@@ -81,7 +84,7 @@ pub(super) struct ClientIo<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
     /// A socket that was accepted a moment ago, of which `held` was read already.
-    pub(super) fn new(held: BytesMut, stream: S, turn: Arc<Turn>, clocks: Clocks) -> Self {
+    pub(super) fn new(held: BytesMut, stream: S, turn: Arc<Turn>, clocks: Clocks, max_head: usize) -> Self {
         let mut waiting = LazyDeadline::default();
         waiting.set(clocks.first_head());
         Self {
@@ -92,6 +95,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
             held,
             given: 0,
             query: QuoteScanner::default(),
+            surplus: Surplus::new(max_head, MAX_FIELDS),
             waiting,
             writing: WriteClock::new(clocks.write),
             refusal: None,
@@ -181,11 +185,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
 
     /// Takes back what hyper is not to see yet.
     fn hold_back(&mut self, buf: &mut ReadBuf<'_>, from: usize) {
-        let surplus = &buf.filled()[from..];
-        if !surplus.is_empty() {
-            let later = std::mem::replace(&mut self.held, BytesMut::from(surplus));
-            self.held.unsplit(later);
+        if from < buf.filled().len() {
+            self.hold_first(&buf.filled()[from..]);
             buf.set_filled(from);
+        }
+    }
+
+    /// Holds bytes that come before those that are held already.
+    fn hold_first(&mut self, bytes: &[u8]) {
+        let later = std::mem::replace(&mut self.held, BytesMut::from(bytes));
+        self.held.unsplit(later);
+    }
+
+    /// Bytes of a head for hyper, without the fields that it has no room for.
+    fn poll_shown(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        loop {
+            ready!(self.poll_take(cx, buf))?;
+            let came = buf.filled().len() - before;
+            let shown = self.surplus.follow(&buf.filled()[before..]);
+            buf.set_filled(before + shown);
+            if let Some(released) = self.surplus.release() {
+                self.hold_first(&released);
+            }
+            if shown > 0 || came == 0 {
+                return Poll::Ready(Ok(()));
+            }
         }
     }
 
@@ -196,7 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         mut head: HeadScanner,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        if self.poll_take(cx, buf)?.is_pending() {
+        if self.poll_shown(cx, buf)?.is_pending() {
             if self.waiting.poll(cx).is_pending() {
                 return Poll::Pending;
             }
@@ -234,6 +259,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
             let given = body.min(buf.filled().len() - behind);
             self.given = given as u64;
             self.turn.foresee(foreseen.filter(|_| given > 0));
+            if let Some(fields) = self.surplus.take_fields() {
+                self.turn.add_fields(fields);
+            }
             self.hold_back(buf, behind + given);
             self.waiting.clear();
             self.at = At::HeadEnd;
@@ -347,6 +375,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
             this.turn.ended();
             this.at = At::Head(HeadScanner::default());
             this.query = QuoteScanner::default();
+            this.surplus.expect_head();
             this.has_served = true;
             // hyper was told that there is nothing to read and does not ask again by itself: wake it for what is held,
             // or start the clock of idleness here.

@@ -22,7 +22,6 @@ use super::framing::Framing;
 use super::turn::Turn;
 use crate::edge::clocks::Clocks;
 use crate::edge::exchange::exchange;
-use crate::edge::guard::MAX_FIELDS;
 use crate::edge::outgoing::{Carrier, OutBody};
 use crate::edge::{Edge, EdgeSettings, respond, tunnel, wording};
 use crate::headers::Arrival;
@@ -41,7 +40,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let turn = Arc::<Turn>::default();
-    let io = TokioIo::new(ClientIo::new(held, stream, Arc::clone(&turn), clocks));
+    let max_head = edge.settings.max_header_bytes.as_usize();
+    let io = TokioIo::new(ClientIo::new(held, stream, Arc::clone(&turn), clocks, max_head));
     let exchanges = Exchanges { edge: Arc::clone(&edge), turn: Arc::clone(&turn), arrival };
     let mut connection = builder(&edge.settings).serve_connection(io, exchanges);
     drive(&edge, &turn, &mut connection).await;
@@ -63,14 +63,13 @@ where
 /// The one place where hyper's defaults for clients are decided.
 ///
 /// Its clocks are off: the socket has better ones. No `Date` is added. A client that closes its sending side counts as
-/// gone (`half_close`), because otherwise none would.
+/// gone (`half_close`), because otherwise none would. hyper reads a hundred fields, and is not shown more.
 fn builder(settings: &EdgeSettings) -> Builder {
     let mut builder = Builder::new();
     builder
         .half_close(false)
         .header_read_timeout(None)
         .auto_date_header(false)
-        .max_headers(MAX_FIELDS)
         .max_header_size(settings.max_header_bytes.as_usize())
         .max_buf_size(BUFFER.max(settings.max_header_bytes.as_usize()));
     builder

@@ -17,6 +17,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
+use http::HeaderMap;
+
 use super::framing::Framing;
 use crate::edge::tunnel::Tunnel;
 use crate::time::LazyDeadline;
@@ -35,6 +37,8 @@ pub(in crate::edge) struct Turn {
     quotes: Mutex<Vec<u32>>,
     /// What the connection becomes once hyper has written its `101`.
     tunnel: Mutex<Option<Box<Tunnel>>>,
+    /// Fields that hyper was not shown.
+    surplus: Mutex<Option<Box<HeaderMap>>>,
     /// Deadlines of an exchange come one after the other, and nearly always later than the one before: one timer serves
     /// them all, and is hardly ever set anew.
     timer: Mutex<LazyDeadline>,
@@ -55,6 +59,16 @@ impl Turn {
     /// Where a `"` belongs in the query of the request at hand: for who finds them, and for who sends them on.
     pub(in crate::edge) fn with_quotes<T>(&self, with: impl FnOnce(&mut Vec<u32>) -> T) -> T {
         with(&mut self.quotes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The head that hyper is about to parse has these fields, too.
+    pub(super) fn add_fields(&self, fields: Box<HeaderMap>) {
+        *self.surplus.lock().unwrap_or_else(PoisonError::into_inner) = Some(fields);
+    }
+
+    /// Fields that belong to the head that hyper has parsed, behind all others.
+    pub(in crate::edge) fn take_fields(&self) -> Option<Box<HeaderMap>> {
+        self.surplus.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The timer of the connection's exchanges, without a deadline.
