@@ -61,7 +61,7 @@ impl Client {
     pub async fn ask(&mut self, exchange: &Exchange, mut show: impl FnMut(&[u8])) -> io::Result<()> {
         let (status, length) = match &mut self.connection {
             Connection::Http1 { reader, writer } => {
-                writer.write_all(&exchange.http1()).await?;
+                writer.write_all(&exchange.http1).await?;
                 let head = reader.head().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
                 (head.word(1).to_owned(), reader.body(head.framing(), &mut show).await?)
             }

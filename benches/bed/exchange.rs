@@ -15,33 +15,37 @@ pub const DONE: &[u8] = b"data: [DONE]\n\n";
 /// What `/small` answers.
 pub const SMALL: &[u8] = b"Hello, world\n";
 
+/// What `/long` answers, in bytes.
+pub const LONG: usize = 64 << 20;
+
 /// A request, and how long its answer must be.
 #[derive(Clone, Debug)]
 pub struct Exchange {
-    /// `GET` where there is no body, else `POST`.
-    pub body: Bytes,
     /// Path and query.
     pub target: String,
+    /// Without one it is a GET, else a POST.
+    pub body: Bytes,
     /// Bytes of the answer's body; its status must be 200.
     pub expected: usize,
+    /// Head and body as HTTP/1.1 sends them.
+    pub(crate) http1: Bytes,
 }
 
 impl Exchange {
+    fn new(target: &str, body: Bytes, expected: usize) -> Self {
+        let mut exchange = Self { target: target.to_owned(), body, expected, http1: Bytes::new() };
+        exchange.http1 = exchange.in_http1();
+        exchange
+    }
+
     /// A GET, 13 bytes.
     pub fn small() -> Self {
-        Self { body: Bytes::new(), target: "/small".to_owned(), expected: SMALL.len() }
+        Self::new("/small", Bytes::new(), SMALL.len())
     }
 
     /// A question of 2 KB, a whole answer of 0.7 KB.
     pub fn chat() -> Self {
         Self::question(2048, "/v1/chat/completions", completion().len())
-    }
-
-    /// As [`Exchange::chat`], below a prefix that the proxy strips.
-    pub fn chat_below(prefix: &str) -> Self {
-        let mut exchange = Self::chat();
-        exchange.target.insert_str(0, prefix);
-        exchange
     }
 
     /// A question of 3 MB, as one with pictures has.
@@ -52,7 +56,12 @@ impl Exchange {
     /// A mebibyte each way.
     pub fn body_1m() -> Self {
         let body = Bytes::from(vec![b'x'; 1 << 20]);
-        Self { expected: body.len(), body, target: "/mebibyte".to_owned() }
+        Self::new("/mebibyte", body.clone(), body.len())
+    }
+
+    /// A GET, 64 MiB.
+    pub fn long_answer() -> Self {
+        Self::new("/long", Bytes::new(), LONG)
     }
 
     /// A stream of so many events: one at each `interval`, or one whenever [`Pace`] says so.
@@ -73,14 +82,14 @@ impl Exchange {
         let streams = target.contains("events=");
         let head = format!("{{\"model\":\"m\",\"stream\":{streams},\"messages\":[{{\"role\":\"user\",\"content\":\"");
         let tail = "\"}]}";
-        let mut body = String::with_capacity(length);
+        let mut body = String::with_capacity(length + 20);
         body.push_str(&head);
         while body.len() + tail.len() < length {
             body.push_str("What is a forebay? ");
         }
         body.truncate(length - tail.len());
         body.push_str(tail);
-        Self { body: body.into(), target: target.to_owned(), expected }
+        Self::new(target, body.into(), expected)
     }
 
     /// `GET` or `POST`.
@@ -98,8 +107,7 @@ impl Exchange {
         any.into_iter().chain(question.into_iter().filter(|_| !self.body.is_empty()))
     }
 
-    /// Head and body as HTTP/1.1 sends them.
-    pub fn http1(&self) -> Bytes {
+    fn in_http1(&self) -> Bytes {
         let mut head = format!("{} {} HTTP/1.1\r\nhost: bed.test\r\n", self.method(), self.target);
         for (name, value) in self.fields() {
             let _ = write!(head, "{name}: {value}\r\n");

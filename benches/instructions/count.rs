@@ -12,8 +12,6 @@ use bed::cores::Cores;
 use bed::exchange::{EVENT, Exchange};
 use bed::process::{Process, Scratch, free_port};
 use bed::upstream::Upstream;
-use tokio::runtime::Builder;
-use tokio::task::LocalSet;
 use tokio::time::timeout;
 
 use crate::cases::{Case, Load};
@@ -31,8 +29,7 @@ pub(crate) fn per_request(
 ) -> io::Result<u64> {
     let of = |count: usize| {
         let folder = scratch.folder(&format!("{}-{count}", case.name))?;
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let total = LocalSet::new().block_on(&runtime, one_run(case, count, forebay, cores, &folder))?;
+        let total = bed::run(one_run(case, count, forebay, cores, &folder))?;
         if let Some(keep) = keep {
             fs::create_dir_all(keep)?;
             fs::copy(folder.join("callgrind.out"), keep.join(format!("callgrind.{}.{count}", case.name)))?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// By how many percent a figure may be off.
-const TOLERANCE: f64 = 3.0;
+const TOLERANCE: u64 = 3;
 
 const HEAD: &str = "\
 # Instructions per request (sse-event: per event) of the release binary, counted by callgrind.
@@ -56,9 +56,12 @@ impl Expected {
         let mut toolchain = String::new();
         let mut figures = Vec::new();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
-            match line.rsplit_once(' ').map(|(name, figure)| (name.trim_end(), figure.parse())) {
-                Some((name, Ok(figure))) if name != "with" => figures.push((name.to_owned(), figure)),
-                _ => toolchain.push_str(line.strip_prefix("with ").unwrap_or(line)),
+            if let Some(what) = line.strip_prefix("with ") {
+                what.clone_into(&mut toolchain);
+            } else if let Some((name, figure)) = line.split_once(' ')
+                && let Ok(figure) = figure.trim().parse()
+            {
+                figures.push((name.to_owned(), figure));
             }
         }
         Self { toolchain, figures }
@@ -71,10 +74,12 @@ impl Expected {
         };
         #[allow(clippy::cast_precision_loss, reason = "instructions of a request are far below 2^52")]
         let change = 100.0 * (figure as f64 / *wanted as f64 - 1.0);
-        let verdict = match change {
-            _ if change > TOLERANCE => Verdict::Dearer,
-            _ if change < -TOLERANCE => Verdict::Cheaper,
-            _ => Verdict::AsExpected,
+        let verdict = if figure * 100 > wanted * (100 + TOLERANCE) {
+            Verdict::Dearer
+        } else if figure * 100 < wanted * (100 - TOLERANCE) {
+            Verdict::Cheaper
+        } else {
+            Verdict::AsExpected
         };
         (wanted.to_string(), format!("{change:+.1} %"), verdict)
     }
@@ -87,11 +92,15 @@ impl Expected {
     }
 
     pub(crate) fn write(&self) -> io::Result<()> {
+        fs::write(path(), self.text())
+    }
+
+    fn text(&self) -> String {
         let mut text = format!("{HEAD}with {}\n", self.toolchain);
         for (name, figure) in &self.figures {
             let _ = writeln!(text, "{name:<12} {figure:>9}");
         }
-        fs::write(path(), text)
+        text
     }
 }
 
@@ -117,4 +126,30 @@ fn said_by(program: &str, arguments: &[&str]) -> io::Result<String> {
         return Err(io::Error::other(format!("{program} {}: {}", arguments.join(" "), output.status)));
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let mut written = Expected::parse("with rustc 1.95.0 (x), glibc 2.36, valgrind 3\nsmall 50849\n");
+        written.set("chat", 70_000);
+        written.set("small", 50_000);
+        let read = Expected::parse(&written.text());
+        assert_eq!(read.toolchain, "rustc 1.95.0 (x), glibc 2.36, valgrind 3");
+        assert_eq!(read.figures, [("small".to_owned(), 50_000), ("chat".to_owned(), 70_000)]);
+    }
+
+    #[test]
+    fn three_percent_are_nothing_and_more_is_judged() {
+        let expected = Expected::parse("small 1000\n");
+        for (figure, verdict) in
+            [(970, Verdict::AsExpected), (1030, Verdict::AsExpected), (1031, Verdict::Dearer), (969, Verdict::Cheaper)]
+        {
+            assert_eq!(expected.judge("small", figure).2, verdict, "{figure}");
+        }
+        assert_eq!(expected.judge("chat", 1).2, Verdict::New);
+    }
 }

@@ -3,7 +3,7 @@
 mod http1;
 mod http2;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until};
 
 use crate::Protocol;
-use crate::exchange::{DONE, EVENT, SMALL, completion};
+use crate::exchange::{DONE, EVENT, LONG, SMALL, completion};
 
 /// A permit for each event of the streams that have no interval: whoever reads an event asks for the next one here.
 pub type Pace = Rc<Semaphore>;
@@ -61,6 +61,8 @@ struct Desk {
     small: Bytes,
     completion: Bytes,
     mebibyte: Bytes,
+    /// Made when it is asked for.
+    long: OnceCell<Bytes>,
     pace: Pace,
     /// Questions that were left without an answer once.
     stalled: RefCell<HashSet<String>>,
@@ -82,6 +84,7 @@ impl Desk {
             small: Bytes::from_static(SMALL),
             completion: completion(),
             mebibyte: vec![b'y'; 1 << 20].into(),
+            long: OnceCell::new(),
             pace: Rc::new(Semaphore::new(0)),
             stalled: RefCell::default(),
         }
@@ -105,6 +108,7 @@ impl Desk {
         match target {
             "/small" => Answer::Whole(self.small.clone()),
             "/mebibyte" => Answer::Whole(self.mebibyte.clone()),
+            "/long" => Answer::Whole(self.long.get_or_init(|| vec![b'z'; LONG].into()).clone()),
             _ => Answer::Whole(self.completion.clone()),
         }
     }
@@ -130,7 +134,7 @@ impl Events {
                 self.next += interval;
             }
             // The semaphore is never closed.
-            None => drop(self.pace.acquire().await.map(tokio::sync::SemaphorePermit::forget)),
+            None => drop(self.pace.acquire().await.map(SemaphorePermit::forget)),
         }
         self.left -= 1;
         (EVENT, false)
