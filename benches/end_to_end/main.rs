@@ -54,7 +54,11 @@ fn run(options: &Options) -> io::Result<()> {
     }
     let cores = Cores::take()?;
     let report = bed::run(measure(options, &targets, cores))?;
-    print!("{}", report.markdown(&targets, options.rounds)?);
+    let text = report.markdown(&targets, options.rounds)?;
+    if options.readme {
+        return report::put_into_readme(&text);
+    }
+    print!("{text}");
     Ok(())
 }
 

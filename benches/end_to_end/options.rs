@@ -13,6 +13,8 @@ pub(crate) struct Options {
     pub(crate) targets: Vec<Kind>,
     pub(crate) rounds: usize,
     pub(crate) spans: Spans,
+    /// Whether the table goes into the README.
+    pub(crate) readme: bool,
 }
 
 /// What `--help` says.
@@ -27,6 +29,7 @@ Usage: cargo run --release -p forebay-benches --bin end_to_end -- [OPTIONS] [CAS
   --seconds S      how long, each time (3)
   --quick          one round of half a second: whether everything works, not what it costs
   --targets A,B    only these: haproxy, nginx, envoy, forebay
+  --readme         writes the table into README.md instead
   --help           this text
 
 The proxy has one core, the upstream and the clients (in this process) another one. Every measurement starts the proxy anew,
@@ -49,6 +52,7 @@ Cases:
 pub(crate) fn read(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
     let mut spans = Spans { warm_up: Duration::from_millis(500), measured: Duration::from_secs(3) };
     let (mut cases, mut targets, mut rounds) = (Vec::new(), Kind::ALL.to_vec(), 5);
+    let mut readme = false;
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} what?"));
         match argument.as_str() {
@@ -62,6 +66,7 @@ pub(crate) fn read(mut arguments: impl Iterator<Item = String>) -> Result<Option
                 rounds = 1;
                 spans = Spans { warm_up: Duration::from_millis(200), measured: Duration::from_millis(500) };
             }
+            "--readme" => readme = true,
             "--targets" => targets = value()?.split(',').map(target).collect::<Result<_, _>>()?,
             name => match CASES.iter().find(|case| case.name == name) {
                 Some(case) => cases.push(case),
@@ -72,7 +77,7 @@ pub(crate) fn read(mut arguments: impl Iterator<Item = String>) -> Result<Option
     if cases.is_empty() {
         cases.extend(CASES);
     }
-    Ok(Some(Options { cases, targets, rounds, spans }))
+    Ok(Some(Options { cases, targets, rounds, spans, readme }))
 }
 
 fn target(word: &str) -> Result<Kind, String> {

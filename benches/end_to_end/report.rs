@@ -3,11 +3,15 @@
 use std::fmt::Write;
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::process::Command;
 
 use crate::cases::{Case, Unit};
 use crate::sample::Sample;
 use crate::targets::{Kind, Target};
+
+const BEGIN: &str = "<!-- costs -->\n";
+const END: &str = "<!-- /costs -->";
 
 /// What was measured, case by case.
 #[derive(Default)]
@@ -30,7 +34,7 @@ impl Report {
     pub(crate) fn markdown(&self, targets: &[Target], rounds: usize) -> io::Result<String> {
         let versions: Vec<_> =
             targets.iter().map(|target| format!("{} {}", target.kind.name(), target.version)).collect();
-        let arguments: Vec<_> = std::env::args().skip(1).collect();
+        let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--readme").collect();
         let command = format!("cargo run --release -p forebay-benches --bin end_to_end -- {}", arguments.join(" "));
         let mut text = format!(
             "{}, {}. {}. {}\n\n\
@@ -83,6 +87,17 @@ impl Report {
         });
         spreads.fold(0.0, f64::max)
     }
+}
+
+/// Replaces the table in `README.md`.
+pub(crate) fn put_into_readme(text: &str) -> io::Result<()> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = fs::read_to_string(&path)?;
+    let replaced = readme.split_once(BEGIN).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(END)?;
+        Some(format!("{before}{BEGIN}\n{text}\n{END}{after}"))
+    });
+    fs::write(path, replaced.ok_or_else(|| io::Error::other(format!("README.md has no {BEGIN} … {END}")))?)
 }
 
 fn rounds_of(rounds: usize, spread: f64) -> String {
