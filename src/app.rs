@@ -9,11 +9,11 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Sources};
 use crate::body::Quota;
 use crate::config::{Listen, Settings, policy_in_words};
 use crate::edge::{self, Edge, Tls, TlsError, accept_loop};
-use crate::race::{HedgeBudget, RetryBudget};
+use crate::race::RetryBudget;
 use crate::routes::{Route, RouteSettings, Routes};
 use crate::shutdown::{Shutdown, Tasks};
 use crate::time::Human;
@@ -68,6 +68,7 @@ pub struct App {
     shutdown_timeout: Duration,
     /// The client connections.
     front: Tasks,
+    routes: Routes,
 }
 
 impl App {
@@ -87,25 +88,32 @@ impl App {
 
         let resolver = Resolver::new(settings.dns_cache);
         let routes = open_routes(settings.routes, &resolver, &shutdown, &back)?;
-        if let Some(listener) = admin_listener {
-            let (health_path, source) = (settings.edge.health_path.clone(), settings.answers.source.clone());
-            let admin = Admin { health_path, source, shutdown: shutdown.clone() };
-            back.spawn(run_admin(listener, Arc::new(admin), back.clone()));
-        }
         let tls = settings.edge.tls.clone().map(Tls::load).transpose().map_err(StartError::Certificate)?;
         if let Some(tls) = &tls {
             back.spawn(Arc::clone(tls).watch(shutdown.clone()));
         }
+        let quota = Quota::new(settings.max_buffered.as_usize());
+        if let Some(listener) = admin_listener {
+            let (health_path, source) = (settings.edge.health_path.clone(), settings.answers.source.clone());
+            let sources = Sources {
+                routes: routes.clone(),
+                quota: Arc::clone(&quota),
+                clients: Box::new(connections(&front, &shutdown)),
+                certificate: Box::new(expiry(tls.clone())),
+            };
+            let admin = Admin { health_path, source, shutdown: shutdown.clone(), sources };
+            back.spawn(run_admin(listener, Arc::new(admin), back.clone()));
+        }
         let edge = Edge {
             settings: settings.edge,
-            routes,
+            routes: routes.clone(),
             answers: settings.answers,
-            quota: Quota::new(settings.max_buffered.as_usize()),
+            quota,
             shutdown: shutdown.clone(),
             streams: Tasks::default(),
         };
         front.spawn(edge::run(listener, tls, Arc::new(edge), front.clone()));
-        Ok(Self { address, shutdown, shutdown_timeout: settings.shutdown_timeout, front })
+        Ok(Self { address, shutdown, shutdown_timeout: settings.shutdown_timeout, front, routes })
     }
 
     /// Runs until SIGTERM or SIGINT, then drains; a second signal cuts at once.
@@ -135,6 +143,9 @@ impl App {
         // The accept loop is one of them, and ends by itself.
         let connections = self.front.len().saturating_sub(1);
         tracing::info!(connections, timeout = %Human(self.shutdown_timeout), "draining: finishing what runs");
+        for line in self.routes.iter().flat_map(|route| route.outlooks()) {
+            tracing::info!("{line}");
+        }
         if tokio::time::timeout(self.shutdown_timeout, self.front.finished()).await.is_err() {
             tracing::warn!(connections = self.front.len(), "SHUTDOWN_TIMEOUT_SECONDS is over: the rest is cut");
         }
@@ -167,10 +178,20 @@ fn open_routes(
             tasks.spawn(Arc::clone(&pool).maintain(shutdown.clone()));
             (pool, RetryBudget::new(settings.budget))
         };
-        let hedge_budget = HedgeBudget::new(settings.hedge_budget_percent);
-        open.push(Route { settings, pool, budget, hedge_budget });
+        open.push(Route::new(settings, pool, budget));
     }
     Ok(Routes::new(open))
+}
+
+/// Counts the client connections. Their accept loop runs as one of them until the process drains.
+fn connections(front: &Tasks, shutdown: &Shutdown) -> impl Fn() -> usize + Send + Sync + 'static {
+    let (front, shutdown) = (front.clone(), shutdown.clone());
+    move || front.len().saturating_sub(usize::from(!shutdown.is_draining()))
+}
+
+/// Tells when the certificate in force expires.
+fn expiry(tls: Option<Arc<Tls>>) -> impl Fn() -> Option<i64> + Send + Sync + 'static {
+    move || tls.as_ref().and_then(|tls| tls.expires())
 }
 
 async fn bind(listen: &Listen, variables: &'static str) -> Result<TcpListener, StartError> {

@@ -33,7 +33,7 @@
 //! | floor | rooms |
 //! |---|---|
 //! | 0 | [`ids`], [`time`], [`size`], [`secret`] |
-//! | 1 | [`shutdown`], [`telemetry`], [`headers`], [`dialect`], [`answer`] |
+//! | 1 | [`shutdown`], [`telemetry`], [`stats`], [`headers`], [`dialect`], [`answer`] |
 //! | 2 | [`body`] |
 //! | 3 | [`upstream`] |
 //! | 4 | [`race`] |
@@ -60,6 +60,7 @@ pub mod shutdown;
 #[cfg(test)]
 mod simulation;
 pub mod size;
+pub mod stats;
 pub mod telemetry;
 pub mod time;
 pub mod upstream;

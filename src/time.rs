@@ -63,6 +63,18 @@ impl fmt::Display for Human {
     }
 }
 
+/// A duration in seconds, with one decimal: `30.0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tenths(pub Duration);
+
+impl fmt::Display for Tenths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // In whole numbers: a float would take longer to write than the rest of a log line.
+        let tenths = self.0.saturating_add(Duration::from_millis(50)).as_millis() / 100;
+        write!(f, "{}.{}", tenths / 10, tenths % 10)
+    }
+}
+
 /// A deadline that moves far more often than it is reached, such as an idle limit.
 ///
 /// Moving it *later* only stores a number: the timer underneath fires at the time it was last set to, sees that it is
@@ -134,6 +146,14 @@ mod tests {
         }
         assert_eq!(Human(Duration::new(31_535_999, 999_999_999)).to_string(), "31535999.999999999s");
         assert_eq!(Human(Duration::new(0, 10)).to_string(), "0.00000001s");
+    }
+
+    #[test]
+    fn seconds_are_rounded_to_tenths() {
+        for (millis, text) in [(0, "0.0"), (49, "0.0"), (50, "0.1"), (1_949, "1.9"), (1_950, "2.0"), (30_000, "30.0")] {
+            assert_eq!(Tenths(Duration::from_millis(millis)).to_string(), text);
+        }
+        assert_eq!(Tenths(Duration::MAX).to_string(), "18446744073709551616.0");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,14 +1,11 @@
-//! Documents that are made from the table of variables agree with it: `UPDATE=1 cargo test --test docs` writes them. So
-//! do the files for those who run forebay, which people wrote.
+//! Documents that are made from the tables of variables and of metrics agree with them: `UPDATE=1 cargo test --test docs`
+//! writes them. So do the files for those who run forebay, which people wrote.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "this is how tests fail, helpers of tests too")]
 
 use std::path::PathBuf;
 
-use forebay::config;
-
-const BEGIN: &str = "<!-- variables -->\n";
-const END: &str = "<!-- /variables -->";
+use forebay::{admin, config};
 
 /// What is run from.
 const DEPLOYMENT: [&str; 4] =
@@ -37,12 +34,31 @@ fn the_example_environment_is_what_the_table_says() {
 }
 
 #[test]
-fn the_variables_in_the_readme_are_what_the_table_says() {
+fn the_variables_and_the_metrics_in_the_readme_are_what_their_tables_say() {
     agrees("README.md", |readme| {
-        let (before, rest) = readme.split_once(BEGIN).expect("README.md has no line <!-- variables -->");
-        let (_, after) = rest.split_once(END).expect("README.md has no <!-- /variables --> after <!-- variables -->");
-        format!("{before}{BEGIN}\n{}\n{END}{after}", config::readme_table())
+        let readme = with_part(readme, "variables", &config::readme_table());
+        with_part(&readme, "metrics", &admin::readme_table())
     });
+}
+
+#[test]
+fn the_readme_names_only_metrics_that_there_are() {
+    let readme = read("README.md");
+    let words = readme.split(|c: char| !(c.is_ascii_lowercase() || c == '_'));
+    let suffixes = ["", "_bucket", "_sum", "_count"];
+    let known = |word: &str| {
+        admin::METRICS.iter().any(|metric| suffixes.iter().any(|s| word.strip_suffix(s) == Some(metric.name)))
+    };
+    let unknown: Vec<_> = words.filter(|word| word.starts_with("forebay_") && !known(word)).collect();
+    assert!(unknown.is_empty(), "README.md speaks of {unknown:?}");
+}
+
+/// The document with this between `<!-- name -->` and `<!-- /name -->`.
+fn with_part(document: &str, name: &str, part: &str) -> String {
+    let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
+    let (before, rest) = document.split_once(&begin).unwrap_or_else(|| panic!("there is no line <!-- {name} -->"));
+    let (_, after) = rest.split_once(&end).unwrap_or_else(|| panic!("<!-- {name} --> has no end"));
+    format!("{before}{begin}\n{part}\n{end}{after}")
 }
 
 #[test]
@@ -97,7 +113,7 @@ fn the_settings_that_the_readme_shows_are_accepted() {
 fn the_readme_names_only_variables_that_there_are() {
     // Names of others that it speaks of, and what is left of names with a blank in them (`ROUTE_<NAME>_PREFIX`, `…_FILE`).
     let others = "ALL_PROXY HTTPS_PROXY HTTP_PROXY NO_PROXY ROUTE_ RST_STREAM SHUT_WR SSL_CERT_FILE PIP_ PYTHON_IMAGE \
-                  UPSTREAM_API_KYE";
+                  TLS13_AES_256_GCM_SHA384 UPSTREAM_API_KYE";
     let readme = read("README.md");
     let words = readme.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     let names = words.filter(|word| word.contains('_') && !word.starts_with('_'));
@@ -134,7 +150,7 @@ fn agrees(name: &str, expected: impl Fn(&str) -> String) {
     let update = std::env::var_os("UPDATE").is_some_and(|value| value == "1");
     let on_disk = match std::fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(_) if update => format!("{BEGIN}{END}\n"),
+        Err(_) if update => String::new(),
         Err(error) => panic!("{name} cannot be read: {error}; write it with: UPDATE=1 cargo test --test docs"),
     };
     let expected = expected(&on_disk);

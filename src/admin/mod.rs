@@ -1,13 +1,14 @@
 //! The admin listener: what operators and orchestrators ask.
 
 mod health;
+mod metrics;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
@@ -18,6 +19,7 @@ use tokio::net::TcpStream;
 use crate::answer::{self, Answer, Code, Source};
 use crate::dialect::{Dialect, Plain, Settings};
 use crate::shutdown::Shutdown;
+pub use metrics::{Kind, METRICS, Metric, Sources, readme_table};
 
 /// A client of this listener has so long for a request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,7 +29,6 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
 pub const MAX_CONNECTIONS: usize = 256;
 
 /// What the admin listener tells.
-#[derive(Clone, Debug)]
 pub struct Admin {
     /// `HEALTH_PATH`, beside `/healthz`.
     pub health_path: Option<String>,
@@ -35,6 +36,16 @@ pub struct Admin {
     pub source: Source,
     /// The stage of the process.
     pub shutdown: Shutdown,
+    /// Where the figures are.
+    pub sources: Sources,
+}
+
+/// What is to be had here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Page {
+    Health,
+    Ready,
+    Metrics,
 }
 
 /// Serves one connection of the admin listener.
@@ -58,16 +69,35 @@ pub async fn serve(stream: TcpStream, admin: Arc<Admin>) {
 
 impl Admin {
     fn answer<B>(&self, request: &Request<B>) -> Response<Bytes> {
-        let path = request.uri().path();
-        let is_health = path == "/healthz" || self.health_path.as_deref() == Some(path);
-        if !is_health && path != "/readyz" {
-            let message = "There is nothing at this path. The admin listener has /healthz and /readyz.";
+        let Some(page) = self.page(request.uri().path()) else {
+            let message =
+                "There is nothing at this path. The admin listener has /healthz, /readyz (?verbose) and /metrics.";
             return self.error(&Answer::new(Code::NotFound, message));
-        }
+        };
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return self.error(&Answer::new(Code::MethodNotAllowed, "Use GET or HEAD here.").allow("GET, HEAD"));
         }
-        if is_health { answer::healthy(&self.source) } else { health::ready(&self.source, self.shutdown.is_draining()) }
+        let is_draining = self.shutdown.is_draining();
+        match page {
+            Page::Health => answer::healthy(&self.source),
+            Page::Ready if is_verbose(request.uri().query()) => {
+                health::ready_in_words(&self.source, is_draining, &self.sources.routes)
+            }
+            Page::Ready => health::ready(&self.source, is_draining),
+            Page::Metrics => {
+                let content_type = HeaderValue::from_static(metrics::CONTENT_TYPE);
+                answer::own(StatusCode::OK, &self.source, content_type, self.sources.page())
+            }
+        }
+    }
+
+    fn page(&self, path: &str) -> Option<Page> {
+        match path {
+            "/metrics" => Some(Page::Metrics),
+            "/readyz" => Some(Page::Ready),
+            "/healthz" => Some(Page::Health),
+            path => self.health_path.as_deref().filter(|health| *health == path).map(|_| Page::Health),
+        }
     }
 
     fn error(&self, answer: &Answer) -> Response<Bytes> {
@@ -82,11 +112,19 @@ impl Admin {
     }
 }
 
+/// `?verbose`, with or without a value.
+fn is_verbose(query: Option<&str>) -> bool {
+    let names = query.into_iter().flat_map(|query| query.split('&')).map(|pair| pair.split('=').next());
+    names.flatten().any(|name| name == "verbose")
+}
+
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderName;
 
     use super::*;
+    use crate::body::Quota;
+    use crate::routes::Routes;
 
     fn ask(admin: &Admin, method: &str, path: &str) -> (u16, String) {
         let response = admin.answer(&Request::builder().method(method).uri(path).body(()).unwrap());
@@ -97,15 +135,20 @@ mod tests {
     fn health_and_readiness_are_two_questions() {
         let source =
             Source { name: HeaderName::from_static("x-forebay-source"), value: HeaderValue::from_static("forebay") };
-        let admin = Admin { health_path: Some("/up".into()), source, shutdown: Shutdown::default() };
+        let (quota, clients, certificate) = (Quota::new(1), Box::new(|| 0), Box::new(|| None));
+        let sources = Sources { routes: Routes::new([]), quota, clients, certificate };
+        let admin = Admin { health_path: Some("/up".into()), source, shutdown: Shutdown::default(), sources };
         for path in ["/healthz", "/up"] {
             assert_eq!(ask(&admin, "GET", path), (200, "{\"ok\":true}".into()));
         }
         assert_eq!(ask(&admin, "HEAD", "/readyz").0, 200);
         assert_eq!(ask(&admin, "POST", "/readyz").0, 405);
+        assert_eq!(ask(&admin, "GET", "/readyz?x&verbose=1"), (200, "ready\n".into()));
+        assert_eq!(ask(&admin, "GET", "/readyz?x=verbose"), (200, "{\"ready\":true}".into()));
         assert_eq!(ask(&admin, "GET", "/").0, 404);
         admin.shutdown.drain();
         assert_eq!(ask(&admin, "GET", "/healthz").0, 200);
+        assert_eq!(ask(&admin, "GET", "/readyz?verbose"), (503, "not ready: draining\n".into()));
         assert_eq!(ask(&admin, "GET", "/readyz"), (503, "{\"ready\":false,\"reason\":\"draining\"}".into()));
     }
 }

@@ -10,10 +10,15 @@ const ERROR: HeaderName = HeaderName::from_static("x-forebay-error");
 
 /// An answer that is JSON and nobody else's.
 pub fn json(status: StatusCode, source: &Source, body: impl Into<Bytes>) -> Response<Bytes> {
+    own(status, source, HeaderValue::from_static("application/json"), body)
+}
+
+/// An answer that is of this type and nobody else's.
+pub fn own(status: StatusCode, source: &Source, content_type: HeaderValue, body: impl Into<Bytes>) -> Response<Bytes> {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, content_type);
     headers.insert(source.name.clone(), source.value.clone());
     response
 }

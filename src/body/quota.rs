@@ -32,6 +32,11 @@ impl Quota {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// How many bytes there are for all together.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// A part of no bytes yet.
     pub fn hold(self: &Arc<Self>) -> Held {
         Held { quota: Arc::clone(self), bytes: 0 }

@@ -101,6 +101,7 @@ impl Snapshot {
         body: &mut B,
         limits: Limits,
         quota: &Arc<Quota>,
+        clock: &mut LazyDeadline,
     ) -> Result<Collected, CollectError<B::Error>>
     where
         B: Body<Data = Bytes> + Unpin,
@@ -114,8 +115,7 @@ impl Snapshot {
         let mut body = Pin::new(body);
         let mut parts =
             Parts { list: Vec::new(), tail: BytesMut::new(), length: 0, trailers: None, held: quota.hold() };
-        let mut clock = LazyDeadline::default();
-        while let Some(frame) = next_frame(body.as_mut(), &mut clock, limits.progress).await? {
+        while let Some(frame) = next_frame(body.as_mut(), clock, limits.progress).await? {
             match frame.into_data() {
                 Ok(chunk) if parts.length + chunk.len() as u64 > limits.max => {
                     return Ok(Collected::Over(parts.over(chunk)));
@@ -300,7 +300,7 @@ mod tests {
             runtime.block_on(async {
                 let quota = Quota::new(1 << 20);
                 let whole = chunks.concat();
-                let snapshot = kept(Snapshot::collect(&mut body_of(chunks), LIMITS, &quota).await);
+                let snapshot = kept(Snapshot::collect(&mut body_of(chunks), LIMITS, &quota, &mut LazyDeadline::default()).await);
                 prop_assert_eq!(quota.used(), whole.len());
                 let copy = snapshot.clone();
                 let (first, second) = tokio::join!(snapshot.replay().collect(), copy.replay().collect());
@@ -318,7 +318,13 @@ mod tests {
     #[tokio::test]
     async fn a_declared_length_above_the_cap_is_noticed_before_a_byte_is_read() {
         let limits = Limits { max: 4, ..LIMITS };
-        let end = Snapshot::collect(&mut FullBody::new(Bytes::from_static(b"12345")), limits, &Quota::new(100)).await;
+        let end = Snapshot::collect(
+            &mut FullBody::new(Bytes::from_static(b"12345")),
+            limits,
+            &Quota::new(100),
+            &mut LazyDeadline::default(),
+        )
+        .await;
         assert!(matches!(end, Ok(Collected::Over(beginning)) if beginning.is_empty()));
     }
 
@@ -327,7 +333,11 @@ mod tests {
         let limits = Limits { max: 4, ..LIMITS };
         let quota = Quota::new(100);
         let mut body = body_of(vec![b"123".to_vec(), b"45".to_vec(), b"6".to_vec()]);
-        let Ok(Collected::Over(mut beginning)) = Snapshot::collect(&mut body, limits, &quota).await else { panic!() };
+        let Ok(Collected::Over(mut beginning)) =
+            Snapshot::collect(&mut body, limits, &quota, &mut LazyDeadline::default()).await
+        else {
+            panic!()
+        };
         assert_eq!(quota.used(), 3);
         let read: Vec<Bytes> = std::iter::from_fn(|| beginning.next()).collect();
         assert_eq!(read.concat(), b"12345");
@@ -342,7 +352,8 @@ mod tests {
         for data in [Some(Bytes::from_static(b"12")), None] {
             let frames = data.clone().map(Frame::data).into_iter().chain([Frame::trailers(with.clone())]);
             let mut body = StreamBody::new(tokio_stream_of(frames.map(Ok::<_, Infallible>)));
-            let snapshot = kept(Snapshot::collect(&mut body, LIMITS, &Quota::new(100)).await);
+            let snapshot =
+                kept(Snapshot::collect(&mut body, LIMITS, &Quota::new(100), &mut LazyDeadline::default()).await);
             for _ in 0..2 {
                 let replay = snapshot.replay();
                 assert!(!replay.is_end_stream());
@@ -356,7 +367,13 @@ mod tests {
     #[tokio::test]
     async fn a_full_quota_is_an_error_and_what_was_held_is_given_back() {
         let quota = Quota::new(4);
-        let end = Snapshot::collect(&mut body_of(vec![b"123".to_vec(), b"45".to_vec()]), LIMITS, &quota).await;
+        let end = Snapshot::collect(
+            &mut body_of(vec![b"123".to_vec(), b"45".to_vec()]),
+            LIMITS,
+            &quota,
+            &mut LazyDeadline::default(),
+        )
+        .await;
         assert!(matches!(end, Err(CollectError::Full)));
         assert_eq!(quota.used(), 0);
     }
@@ -373,8 +390,9 @@ mod tests {
             }
             std::future::pending::<()>().await;
         };
+        let mut clock = LazyDeadline::default();
         tokio::select! {
-            end = Snapshot::collect(&mut body, LIMITS, &quota) => assert!(matches!(end, Err(CollectError::Stalled(_)))),
+            end = Snapshot::collect(&mut body, LIMITS, &quota, &mut clock) => assert!(matches!(end, Err(CollectError::Stalled(_)))),
             () = client => {}
         }
         assert_eq!(start.elapsed().as_secs(), 90);

@@ -73,10 +73,17 @@ pub struct Watched<B: Body<Data = Bytes>, R: Report> {
 }
 
 impl<B: Body<Data = Bytes>, R: Report> Watched<B, R> {
-    /// Watches a body.
-    pub fn new(body: B, watch: Watch, report: R) -> Self {
+    /// Watches a body. `timer` is any that nobody else uses meanwhile.
+    pub fn new(body: B, watch: Watch, mut timer: LazyDeadline, report: R) -> Self {
+        // What it was set to is another's.
+        timer.clear();
         let boundary = EventBoundary::default();
-        Self { body: Some(body), watch, silence: LazyDeadline::default(), boundary, bytes: 0, report }
+        Self { body: Some(body), watch, silence: timer, boundary, bytes: 0, report }
+    }
+
+    /// The timer, for whoever comes next. Without it the body is watched with one of its own.
+    pub fn take_timer(&mut self) -> LazyDeadline {
+        std::mem::take(&mut self.silence)
     }
 
     fn end(&mut self, end: End) {
@@ -185,7 +192,7 @@ mod tests {
         let (sender, body) = Channel::new(4);
         let ends = Ends::default();
         let watch = Watch { idle: Some(Duration::from_secs(240)), events, shutdown: Shutdown::default() };
-        (sender, Watched::new(body, watch, ends.clone()), ends)
+        (sender, Watched::new(body, watch, LazyDeadline::default(), ends.clone()), ends)
     }
 
     async fn next(body: &mut (impl Body<Data = Bytes, Error = BrokenOff> + Unpin)) -> Option<Result<Bytes, BrokenOff>> {

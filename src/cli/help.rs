@@ -49,6 +49,7 @@ Commands
   (none)       serve, until SIGTERM or SIGINT
   check        show the configuration that is in force, or all that is wrong with it
   healthcheck  ask a running forebay whether it is well; exit status 0 or 1
+  probe        ask the upstreams from here: DNS, TCP, TLS, time to headers, what to change
   demo         see a race against an upstream that stalls, without any configuration
   --help       this text
   --version    the version
@@ -77,7 +78,9 @@ mod tests {
         for variable in VARIABLES {
             assert!(text.contains(&format!("\n  {} [", variable.name)) || variable.is_secret(), "{}", variable.name);
         }
-        for word in ["UPSTREAM_API_KEY, UPSTREAM_API_KEY_FILE [unset]", "check", "healthcheck", "demo", "--version"] {
+        for word in
+            ["UPSTREAM_API_KEY, UPSTREAM_API_KEY_FILE [unset]", "check", "healthcheck", "probe", "demo", "--version"]
+        {
             assert!(text.contains(word), "{word}");
         }
         for line in text.lines() {

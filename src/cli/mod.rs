@@ -4,6 +4,8 @@ pub mod check;
 pub mod demo;
 pub mod healthcheck;
 pub mod help;
+mod paragraph;
+pub mod probe;
 pub mod serve;
 
 use std::env;
@@ -17,8 +19,9 @@ pub fn run() -> ExitCode {
         ["check"] => check::run(env::vars_os()),
         ["healthcheck"] => healthcheck::run(env::vars_os()),
         ["demo"] => demo::run(),
+        ["probe"] => probe::run(env::vars_os()),
         ["--help" | "-h" | "help"] => help::print(),
         ["--version" | "-V"] => help::print_version(),
-        ["check" | "healthcheck" | "demo", unknown, ..] | [unknown, ..] => help::refuse(unknown),
+        ["check" | "healthcheck" | "demo" | "probe", unknown, ..] | [unknown, ..] => help::refuse(unknown),
     }
 }

@@ -17,16 +17,20 @@ pub fn run(vars: impl IntoIterator<Item = (OsString, OsString)>) -> ExitCode {
         Ok(settings) => settings,
         Err(problems) => return refuse(&problems),
     };
-    if let Err(error) = telemetry::start(&settings.log) {
-        eprintln!("forebay: LOG_LEVEL: {error}");
-        return ExitCode::FAILURE;
-    }
+    let logs = match telemetry::start(&settings.log) {
+        Ok(logs) => logs,
+        Err(error) => {
+            eprintln!("forebay: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let outcome = runtime().map_err(|error| error.to_string()).and_then(|runtime| {
         let ended = runtime.block_on(async { App::start(settings).await?.run_until_signalled().await });
         // Connections to upstreams end with the process; nobody waits for a lookup that blocks its thread.
         runtime.shutdown_background();
         ended.map_err(|error| error.to_string())
     });
+    drop(logs);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -21,7 +21,7 @@ use std::path::Path;
 pub use declare::{Section, Sight, VARIABLES, Variable};
 pub use documents::{env_example, readme_table};
 pub use problem::{Problem, render as render_problems};
-pub use report::{policy_in_words, report};
+pub use report::{policy_in_words, report, stalled};
 pub use resolve::{Effective, Origin};
 pub use settings::{Listen, Settings};
 

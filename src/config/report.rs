@@ -159,10 +159,9 @@ fn waits(policy: &Policy) -> Vec<String> {
 /// The arithmetic for one deadline.
 fn wait(what: &str, deadline: Duration, before: Duration, policy: &Policy) -> Vec<String> {
     let n = policy.max_attempts;
-    let pauses = pauses(policy);
+    let (pauses, stalled) = (pauses(policy), stalled(policy, deadline));
     // Jitter makes a pause up to a fifth longer.
     let long_pauses = pauses.saturating_add(pauses / 5);
-    let stalled = deadline.saturating_mul(n).saturating_add(pauses);
     let worst = before.saturating_add(deadline).saturating_mul(n).saturating_add(long_pauses);
     let backoff = |pause: Duration| match pause {
         Duration::ZERO => String::new(),
@@ -200,6 +199,12 @@ fn wait(what: &str, deadline: Duration, before: Duration, policy: &Policy) -> Ve
         lines.push(format!("    warning: above {} {when}, where {who}", seconds(patience)));
     }
     lines
+}
+
+/// How long a client waits for the head of an answer from an upstream that takes every request and says nothing: each
+/// attempt misses this deadline. Without jitter.
+pub fn stalled(policy: &Policy, deadline: Duration) -> Duration {
+    deadline.saturating_mul(policy.max_attempts).saturating_add(pauses(policy))
 }
 
 /// All pauses of a race together, without jitter: each twice the one before, up to the maximum.

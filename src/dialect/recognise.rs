@@ -1,8 +1,14 @@
 //! Which client is it? First match of section 8.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use super::{Dialect, Settings};
+
+// As constants: a name that is only a string is read as one at every look.
+const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+const OPENAI_BETA: HeaderName = HeaderName::from_static("openai-beta");
+const ORIGINATOR: HeaderName = HeaderName::from_static("originator");
+const STAINLESS_LANG: HeaderName = HeaderName::from_static("x-stainless-lang");
 
 impl Dialect {
     /// Recognises the client from its request. With `DIALECT=plain` everyone is plain.
@@ -11,9 +17,9 @@ impl Dialect {
             Self::Plain
         } else if is_codex(headers) {
             Self::Codex
-        } else if headers.contains_key("anthropic-version") || path.ends_with("/messages") {
+        } else if headers.contains_key(ANTHROPIC_VERSION) || path.ends_with("/messages") {
             Self::Anthropic
-        } else if headers.contains_key("x-stainless-lang") || is_openai_path(path) {
+        } else if headers.contains_key(STAINLESS_LANG) || is_openai_path(path) {
             Self::OpenAi
         } else {
             Self::Plain
@@ -22,9 +28,10 @@ impl Dialect {
 }
 
 fn is_codex(headers: &HeaderMap) -> bool {
-    let starts_with = |name: &str, prefix: &[u8]| headers.get(name).is_some_and(|v| v.as_bytes().starts_with(prefix));
-    starts_with("originator", b"codex")
-        || (headers.contains_key(http::header::UPGRADE) && starts_with("openai-beta", b"responses_websockets"))
+    let starts_with =
+        |name: HeaderName, prefix: &[u8]| headers.get(name).is_some_and(|v| v.as_bytes().starts_with(prefix));
+    starts_with(ORIGINATOR, b"codex")
+        || (headers.contains_key(http::header::UPGRADE) && starts_with(OPENAI_BETA, b"responses_websockets"))
 }
 
 fn is_openai_path(path: &str) -> bool {
@@ -34,7 +41,7 @@ fn is_openai_path(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderValue;
 
     use super::*;
 

@@ -1,7 +1,8 @@
 //! The story: one client request and its one response, read from top to bottom.
 
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -25,25 +26,28 @@ use crate::dialect::Dialect;
 use crate::headers::{Arrival, hop, trailers, upgrade};
 use crate::race::{self, Course, Expectation, Mode, RaceEnd, Timeline};
 use crate::routes::{Chunked, Lane, Oversize, Route, RouteSettings};
+use crate::time::LazyDeadline;
 use crate::upstream::{Head, Outbound, Switched, has_dot_segment};
 
 /// Serves one request: tells the story, and lets its end out through the one door.
 ///
 /// Dropping the future – the client left – cancels what is under way and tries nothing more.
 pub(super) async fn exchange(
-    edge: &Edge,
-    carrier: &Carrier,
+    edge: Arc<Edge>,
+    carrier: Carrier,
     arrival: Arrival,
     request: Request<Incoming>,
-) -> Response<OutBody> {
+) -> Result<Response<OutBody>, Infallible> {
+    let (edge, carrier) = (&*edge, &carrier);
     let (mut parts, body) = request.into_parts();
     let body = Upload::new(body, carrier);
     hop::name_host(&mut parts);
     // "OPTIONS *" is about the server as a whole, and goes to "/".
     let path = if parts.uri.path() == "*" { "/" } else { parts.uri.path() };
     let client = edge.settings.trusted_proxies.client(arrival.peer, &parts.headers);
-    let mut summary = Summary::new(client, parts.method.clone(), path.to_owned());
     let route = edge.routes.find(path);
+    let stats = Arc::clone(route.map_or(edge.routes.unrouted(), |route| &route.stats));
+    let mut summary = Summary::new(client, parts.method.clone(), path.to_owned(), stats);
     let answers = route.map_or(&edge.answers, |route| &route.settings.answers);
     let dialect = Dialect::recognise(answers.dialect, &parts.headers, path);
     let takes_trailers = !carrier.is_http1() || trailers::are_accepted(&parts.headers);
@@ -54,11 +58,16 @@ pub(super) async fn exchange(
         Carrier::Http2(_) => Vec::new(),
     };
     let scene = Scene { edge, carrier, arrival, dialect, quotes };
-    match unless_cut(edge, carrier, scene.story(route, parts, body, &mut summary.timeline)).await {
+    let mut timer = carrier.take_timer();
+    let end = {
+        let story = pin!(scene.story(route, parts, body, &mut timer, &mut summary.timeline));
+        unless_cut(edge, carrier, story).await
+    };
+    Ok(match end {
         Some(Ok(Reply::Health { is_read })) => door.health(is_read, summary),
         Some(Ok(Reply::Redirect { location, is_read })) => door.redirect(location, is_read, summary),
         Some(Ok(Reply::Upstream { head, route, is_read })) => {
-            door.relay(*head, route.settings.stream_idle, is_read, summary)
+            door.relay(*head, route.settings.stream_idle, is_read, timer, summary)
         }
         Some(Ok(Reply::Switched { head, upstream, route })) => {
             door.switch(*head, upstream, route.settings.tunnel_idle, summary)
@@ -68,13 +77,12 @@ pub(super) async fn exchange(
             let answer = Answer::new(Code::ShuttingDown, "forebay is shutting down. Try again in a moment.").closing();
             door.answer(&answer, summary)
         }
-    }
+    })
 }
 
 /// Runs a future unless the process is cut first. On HTTP/1 the connection's task is woken by the cut, so asking is enough
-/// and costs one load; an exchange on HTTP/2 has a task of its own.
-async fn unless_cut<F: Future>(edge: &Edge, carrier: &Carrier, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
+/// and costs one load; an exchange on HTTP/2 has a task of its own. Pinned by the caller, so that it is not moved again.
+async fn unless_cut<F: Future>(edge: &Edge, carrier: &Carrier, mut future: Pin<&mut F>) -> Option<F::Output> {
     match carrier {
         Carrier::Http1(_) => {
             poll_fn(|cx| if edge.shutdown.is_cut() { Poll::Ready(None) } else { future.as_mut().poll(cx).map(Some) })
@@ -124,8 +132,12 @@ impl<'a> Scene<'a> {
         route: Option<&'a Arc<Route>>,
         parts: request::Parts,
         body: Upload,
+        timer: &mut LazyDeadline,
         timeline: &mut Timeline,
     ) -> Result<Reply<'a>, Answer> {
+        if self.carrier.is_ambiguous() {
+            return Err(Answer::new(Code::BadRequest, "The length of the request's body is ambiguous.").closing());
+        }
         let target = guard::check(&parts, self.edge.settings.max_header_bytes)?;
         let is_read = body.is_end_stream();
         if self.edge.is_health_check(&parts.method, target.path()) {
@@ -139,12 +151,12 @@ impl<'a> Scene<'a> {
             let mut outbound = outbound(&self.edge.settings, settings, self.arrival, parts, onward, Payload::default());
             upgrade::to_websocket(&mut outbound.headers);
             outbound.is_upgrade = true;
-            return self.upgrade(route, &outbound, timeline).await;
+            return Box::pin(self.upgrade(route, &outbound, timer, timeline)).await;
         }
         let lane = settings.lanes.of(target.path());
         let intake = match lane {
             Lane::Redirect => Intake::Redirect,
-            Lane::Race | Lane::Stream => self.take_in(settings, lane, body).await?,
+            Lane::Race | Lane::Stream => self.take_in(settings, lane, body, timer).await?,
         };
         let (payload, mode) = match intake {
             Intake::Payload(payload, mode) => (payload, mode),
@@ -155,7 +167,7 @@ impl<'a> Scene<'a> {
         };
         let expectation = header_expectation(settings, mode, &parts, &target, &payload).await;
         let outbound = outbound(&self.edge.settings, settings, self.arrival, parts, onward, payload);
-        let end = race::run(course(route, mode), &outbound, expectation, timeline).await;
+        let end = race::run(course(route, mode), &outbound, expectation, timer, timeline).await;
         let is_read = outbound.body.has_ended();
         if !self.carrier.is_http1() {
             outbound.body.leave();
@@ -184,11 +196,12 @@ impl<'a> Scene<'a> {
         &self,
         route: &'a Route,
         outbound: &Outbound,
+        timer: &mut LazyDeadline,
         timeline: &mut Timeline,
     ) -> Result<Reply<'a>, Answer> {
         let is_codex = self.dialect == Dialect::Codex;
         let patience = if is_codex { CODEX_HANDSHAKE } else { Duration::MAX };
-        let handshake = race::run(course(route, Mode::Race), outbound, Expectation::EarlyHead, timeline);
+        let handshake = race::run(course(route, Mode::Race), outbound, Expectation::EarlyHead, timer, timeline);
         let Ok(end) = timeout(patience, handshake).await else { return Err(upgrade_failed()) };
         match end {
             RaceEnd::Committed(mut committed) => match committed.head.switched.take() {
@@ -202,7 +215,13 @@ impl<'a> Scene<'a> {
     }
 
     /// Takes the body in as its lane and its size want it: kept whole, or passed on as it comes.
-    async fn take_in(&self, settings: &RouteSettings, lane: Lane, mut body: Upload) -> Result<Intake, Answer> {
+    async fn take_in(
+        &self,
+        settings: &RouteSettings,
+        lane: Lane,
+        mut body: Upload,
+        timer: &mut LazyDeadline,
+    ) -> Result<Intake, Answer> {
         let whole = if lane == Lane::Stream { Mode::Once } else { Mode::Race };
         if body.is_end_stream() {
             return Ok(Intake::Payload(Payload::default(), whole));
@@ -221,7 +240,7 @@ impl<'a> Scene<'a> {
             };
         }
         let limits = Limits { max: settings.max_request_body.get(), progress };
-        let collected = Snapshot::collect(&mut body, limits, &self.edge.quota).await;
+        let collected = Snapshot::collect(&mut body, limits, &self.edge.quota, timer).await;
         match collected.map_err(|error| body_failure(&error))? {
             Collected::Whole(snapshot) => Ok(Intake::Payload(Payload::Kept(snapshot), whole)),
             Collected::Over(beginning) => match settings.oversize {
@@ -234,7 +253,7 @@ impl<'a> Scene<'a> {
 }
 
 fn course(route: &Route, mode: Mode) -> Course<'_> {
-    let Route { settings, pool, budget, hedge_budget } = route;
+    let Route { settings, pool, budget, hedge_budget, .. } = route;
     Course { pool, policy: &settings.policy, budget, hedge_budget, mode }
 }
 

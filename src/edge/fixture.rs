@@ -10,7 +10,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::{Edge, EdgeSettings};
 use crate::body::Quota;
 use crate::headers::{Arrival, Forwarded, TrustedProxies};
-use crate::race::{HedgeBudget, RetryBudget};
+use crate::race::RetryBudget;
 use crate::routes::{AnswerSettings, Route, RouteSettings, Routes};
 use crate::shutdown::{Shutdown, Tasks};
 use crate::size::ByteSize;
@@ -34,7 +34,6 @@ pub(super) fn edge_with(change: impl FnOnce(&mut RouteSettings)) -> (Arc<Edge>, 
     change(&mut settings);
     let (pool, upstream) = Pool::in_memory(settings.transport.clone(), Duration::ZERO);
     let budget = RetryBudget::new(settings.budget);
-    let hedge_budget = HedgeBudget::new(settings.hedge_budget_percent);
     let settings_of_the_edge = EdgeSettings {
         header_timeout: HEADER_TIMEOUT,
         body_timeout: Duration::from_secs(30),
@@ -49,7 +48,7 @@ pub(super) fn edge_with(change: impl FnOnce(&mut RouteSettings)) -> (Arc<Edge>, 
     };
     let edge = Edge {
         settings: settings_of_the_edge,
-        routes: Routes::new([Route { settings, pool, budget, hedge_budget }]),
+        routes: Routes::new([Route::new(settings, pool, budget)]),
         answers: AnswerSettings::for_tests(),
         quota: Quota::new(1 << 30),
         shutdown: Shutdown::default(),

@@ -8,11 +8,8 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method, Uri, Version};
 
 use crate::answer::{Answer, Code};
-use crate::headers::hop;
+use crate::headers::{Notable, hop};
 use crate::size::ByteSize;
-
-/// Names that some servers read as framing fields because they fold `_` and `-`.
-const FRAMING_TWINS: [&str; 2] = ["content_length", "transfer_encoding"];
 
 /// "At most 128 fields."
 pub(super) const MAX_FIELDS: usize = 128;
@@ -27,9 +24,12 @@ pub fn check(parts: &Parts, max_head: ByteSize) -> Result<PathAndQuery, Answer> 
             .closing());
     }
     check_host(parts)?;
-    check_framing(&parts.headers)?;
+    let notable = Notable::of(&parts.headers);
+    check_framing(parts, notable)?;
     let target = target(&parts.method, &parts.uri)?;
-    check_expect(&parts.headers)?;
+    if notable.has(Notable::EXPECT) {
+        check_expect(&parts.headers)?;
+    }
     Ok(target)
 }
 
@@ -90,7 +90,15 @@ fn same_authority(one: &Authority, other: &Authority, scheme: Option<&str>) -> b
     one.host().eq_ignore_ascii_case(other.host()) && port(one) == port(other)
 }
 
-fn check_framing(headers: &HeaderMap) -> Result<(), Answer> {
+fn check_framing(parts: &Parts, notable: Notable) -> Result<(), Answer> {
+    let headers = &parts.headers;
+    // HTTP/1's parser has refused them; HTTP/2 carries whatever it is given.
+    if parts.version == Version::HTTP_2 && !hop::names_are_tokens(headers) {
+        return Err(refuse("A field name has a character that no field name may have."));
+    }
+    if notable.has(Notable::FRAMING_TWIN) {
+        return Err(refuse("A field name with \"_\" looks like a framing field."));
+    }
     // hyper refuses differing lengths on HTTP/1.
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     if let Some(first) = lengths.next()
@@ -99,17 +107,11 @@ fn check_framing(headers: &HeaderMap) -> Result<(), Answer> {
         return Err(refuse("The request has Content-Length fields that differ."));
     }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next()
+    if notable.has(Notable::TRANSFER_ENCODING)
+        && let Some(coding) = codings.next()
         && (codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
     {
         return Err(refuse("The only transfer coding that is read here is exactly \"chunked\"."));
-    }
-    // HTTP/1's parser has refused them; HTTP/2 carries whatever it is given.
-    if !hop::names_are_tokens(headers) {
-        return Err(refuse("A field name has a character that no field name may have."));
-    }
-    if FRAMING_TWINS.iter().any(|twin| headers.contains_key(*twin)) {
-        return Err(refuse("A field name with \"_\" looks like a framing field."));
     }
     Ok(())
 }

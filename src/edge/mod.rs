@@ -25,6 +25,7 @@ mod tunnel;
 #[cfg(test)]
 mod tunnel_tests;
 mod upload;
+pub mod validity;
 mod wording;
 
 use std::sync::Arc;
@@ -32,7 +33,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 pub use guard::check as guard;
-pub use http1::{BodyScanner, Framing, HeadScanner};
+pub use http1::{BodyScanner, Framing, HeadScanner, plain_length};
 pub use listen::accept_loop;
 pub use onward::{Onward, outbound};
 pub use serve::serve;

@@ -12,7 +12,7 @@ use super::EdgeSettings;
 use super::http1::quotes_in_target;
 use crate::answer::{Answer, Code};
 use crate::body::Payload;
-use crate::headers::{Arrival, hop, trailers};
+use crate::headers::{Arrival, framing, hop, trailers};
 use crate::routes::RouteSettings;
 use crate::upstream::{BaseUrl, Outbound};
 
@@ -107,7 +107,7 @@ fn frame(headers: &mut HeaderMap, body: &Payload, was_framed: bool, announced: V
         }
     };
     if let Some(length) = length {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        framing::set_length(headers, length);
     }
 }
 

@@ -11,6 +11,7 @@ use super::http1::Turn;
 use super::http2::Stream;
 use super::summary::Summary;
 use crate::body::{BrokenOff, End, Report, Watched};
+use crate::time::LazyDeadline;
 use crate::upstream::ResponseBody;
 
 /// What carries an exchange: its turn on an HTTP/1 connection, or its stream on an HTTP/2 one.
@@ -23,6 +24,19 @@ pub(super) enum Carrier {
 impl Carrier {
     pub(super) fn is_http1(&self) -> bool {
         matches!(self, Self::Http1(_))
+    }
+
+    /// Whether it is not clear where the request ends.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        matches!(self, Self::Http1(turn) if turn.is_ambiguous())
+    }
+
+    /// A timer for the exchange. On HTTP/1 it is the connection's, so that an exchange need not register one.
+    pub(super) fn take_timer(&self) -> LazyDeadline {
+        match self {
+            Self::Http1(turn) => turn.take_timer(),
+            Self::Http2(_) => LazyDeadline::default(),
+        }
     }
 
     /// A body on its way out.
@@ -145,7 +159,10 @@ impl Body for OutBody {
 
 impl Drop for OutBody {
     fn drop(&mut self) {
-        if let Self::Http1 { turn, .. } = self {
+        if let Self::Http1 { content, turn, .. } = self {
+            if let Content::Relayed(body) = content {
+                turn.keep_timer(body.take_timer());
+            }
             turn.answered();
         }
     }

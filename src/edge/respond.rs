@@ -15,6 +15,7 @@ use crate::dialect::{self, Dialect};
 use crate::headers::{framing, hop, media, upgrade};
 use crate::routes::AnswerSettings;
 use crate::shutdown::Shutdown;
+use crate::time::LazyDeadline;
 use crate::upstream::{Head, Switched};
 
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -66,7 +67,7 @@ impl Door<'_> {
         if self.is_head {
             // hyper leaves a body out on HTTP/1 only.
             let length = response.body().len();
-            framing::set_length(response.headers_mut(), length);
+            framing::set_length(response.headers_mut(), length as u64);
             *response.body_mut() = Bytes::new();
         }
         response.map(|body| self.carrier.send(Content::own(body, summary)))
@@ -78,6 +79,7 @@ impl Door<'_> {
         head: Head,
         idle: Option<Duration>,
         is_read: bool,
+        timer: LazyDeadline,
         mut summary: Summary,
     ) -> Response<OutBody> {
         let mut response = Response::from_parts(head.parts, head.body);
@@ -89,7 +91,7 @@ impl Door<'_> {
         summary.relayed(response.status(), response.headers().get(REQUEST_ID));
         self.stamp(&mut response, &summary);
         let watch = Watch { idle, events, shutdown: self.shutdown.clone() };
-        response.map(|body| self.carrier.send(Content::Relayed(Watched::new(body, watch, summary))))
+        response.map(|body| self.carrier.send(Content::Relayed(Watched::new(body, watch, timer, summary))))
     }
 
     /// The upstream's `101`. What follows is no HTTP: the connection becomes a tunnel.
@@ -118,7 +120,7 @@ impl Door<'_> {
         // hyper speaks the client's version; what the upstream spoke is of no concern.
         *response.version_mut() = Version::HTTP_11;
         let headers = response.headers_mut();
-        headers.insert(hop::ATTEMPTS, HeaderValue::from(summary.timeline.attempts()));
+        hop::count_attempts(headers, summary.timeline.attempts());
         if self.answers.timeline && summary.timeline.attempts() > 0 {
             // Digits, dots, commas, labels of ours: always a valid value.
             if let Ok(timeline) = HeaderValue::try_from(summary.timeline.to_string()) {

@@ -1,17 +1,19 @@
 //! One summary line per exchange.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 
-use crate::answer::Code;
+use crate::answer::{Breakage, Code};
 use crate::body::{End, Report};
 use crate::race::Timeline;
+use crate::stats::{CLIENT_GONE, RouteStats};
 use crate::telemetry::Escaped;
 
-/// What is known of an exchange. Written to the log once: when its response has ended, however it ended.
+/// What is known of an exchange. Counted, and written to the log, once: when its response has ended, however it ended.
 #[derive(Debug)]
 pub(super) struct Summary {
     start: Instant,
@@ -30,13 +32,14 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    pub(super) fn new(peer: IpAddr, method: Method, path: String) -> Self {
+    pub(super) fn new(peer: IpAddr, method: Method, path: String, stats: Arc<RouteStats>) -> Self {
+        stats.in_flight.rise();
         Self {
             start: Instant::now(),
             peer,
             method,
             path,
-            timeline: Timeline::default(),
+            timeline: Timeline::new(stats),
             status: None,
             code: None,
             request_id: None,
@@ -64,13 +67,15 @@ impl Summary {
     /// The answer is the upstream's.
     pub(super) fn relayed(&mut self, status: StatusCode, request_id: Option<&HeaderValue>) {
         (self.status, self.request_id) = (Some(status), request_id.cloned());
-        self.to_headers = Some(self.start.elapsed());
+        self.to_headers = self.timeline.committed_at().map(|at| at.duration_since(self.start));
     }
 
     fn write(&mut self, end: End, bytes: u64) {
         if std::mem::replace(&mut self.is_written, true) {
             return;
         }
+        let stats = self.timeline.stats();
+        stats.in_flight.fall();
         if self.is_health {
             tracing::debug!(client = %self.peer, "health check");
             return;
@@ -78,9 +83,13 @@ impl Summary {
         let outcome = match (end, self.code) {
             (End::Complete, None) => "complete",
             (End::Complete, Some(code)) => code.as_str(),
-            (End::ClientGone, _) => "client_gone",
+            (End::ClientGone, _) => CLIENT_GONE,
             (End::Broken(breakage), _) => breakage.as_str(),
         };
+        stats.exchanges.count(outcome);
+        if end == End::Broken(Breakage::Stalled) && self.status != Some(StatusCode::SWITCHING_PROTOCOLS) {
+            stats.stream_stalls.count();
+        }
         tracing::info!(
             client = %self.peer,
             method = %self.method,

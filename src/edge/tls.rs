@@ -18,6 +18,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::TlsFiles;
 use super::certificate::{self, Unusable};
+use super::validity;
 use crate::shutdown::Shutdown;
 
 /// How often the files are looked at. Two calls of stat: cheap enough to follow a renewal within moments.
@@ -88,6 +89,12 @@ impl Tls {
         // Tickets, so that sessions are resumed without memory per client. No early data: it can be replayed.
         config.ticketer = ring::Ticketer::new().map_err(TlsError::Setup)?;
         Ok(Arc::new(Self { files, certificate, acceptor: TlsAcceptor::from(Arc::new(config)) }))
+    }
+
+    /// Until when the certificate in force is valid, in seconds since 1970.
+    pub fn expires(&self) -> Option<i64> {
+        let certified = self.certificate.0.read().unwrap_or_else(PoisonError::into_inner);
+        validity::not_after(certified.cert.first()?)
     }
 
     /// The handshake. Has no clock of its own.

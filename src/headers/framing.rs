@@ -14,9 +14,20 @@ pub fn chunk(headers: &mut HeaderMap) {
     }
 }
 
-/// Announces a length, of a body that may not follow.
-pub fn set_length(headers: &mut HeaderMap, length: usize) {
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+/// Announces a length, in one field.
+pub fn set_length(headers: &mut HeaderMap, length: u64) {
+    let mut values = headers.get_all(CONTENT_LENGTH).iter();
+    // The usual client has said it already, in just these digits.
+    let is_said = values.next().is_some_and(|value| says(value.as_bytes(), length)) && values.next().is_none();
+    if !is_said {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+/// Whether these are the digits of a number, as one would write it.
+fn says(digits: &[u8], number: u64) -> bool {
+    let is_plain = digits == b"0" || (!digits.starts_with(b"0") && digits.iter().all(u8::is_ascii_digit));
+    is_plain && str::from_utf8(digits).is_ok_and(|digits| digits.parse() == Ok(number))
 }
 
 /// The length that a head announces.
@@ -51,6 +62,21 @@ mod tests {
         let mut headers = map(&[]);
         chunk(&mut headers);
         assert_eq!(headers, map(&[("transfer-encoding", "chunked")]));
+    }
+
+    #[test]
+    fn a_length_is_announced_once_and_plainly() {
+        for said in [&["5"][..], &[], &["6"], &["5", "5"], &["05"], &["+5"], &["5 "], &["5,5"]] {
+            let mut headers = HeaderMap::new();
+            for value in said {
+                headers.append(CONTENT_LENGTH, HeaderValue::from_static(value));
+            }
+            set_length(&mut headers, 5);
+            assert_eq!(headers, map(&[("content-length", "5")]), "{said:?}");
+        }
+        let mut headers = map(&[("content-length", "0")]);
+        set_length(&mut headers, 0);
+        assert_eq!(headers, map(&[("content-length", "0")]));
     }
 
     #[test]

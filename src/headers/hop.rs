@@ -7,34 +7,60 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderValue, Version};
 
-use super::trailers;
+use super::{Notable, trailers};
 
 /// `X-Forebay-Attempts`.
 pub const ATTEMPTS: HeaderName = HeaderName::from_static("x-forebay-attempts");
 /// `X-Forebay-Timeline`.
 pub const TIMELINE: HeaderName = HeaderName::from_static("x-forebay-timeline");
 
-const OWN_PREFIX: &str = "x-forebay-";
+pub(super) const OWN_PREFIX: &str = "x-forebay-";
 /// Job timeouts are obeyed by jobs only and removed on every lane.
 const PROXQ_TIMEOUT: HeaderName = HeaderName::from_static("x-proxq-timeout");
 pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("x-cache-status");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+/// What ends at this hop whether `Connection` names it or not.
+const HOP_BY_HOP: [(Notable, HeaderName); 9] = [
+    (Notable::KEEP_ALIVE, HeaderName::from_static("keep-alive")),
+    (Notable::PROXY_CONNECTION, HeaderName::from_static("proxy-connection")),
+    (Notable::PROXY_AUTHENTICATE, PROXY_AUTHENTICATE),
+    (Notable::PROXY_AUTHORIZATION, PROXY_AUTHORIZATION),
+    (Notable::TE, TE),
+    (Notable::TRAILER, TRAILER),
+    (Notable::TRANSFER_ENCODING, TRANSFER_ENCODING),
+    (Notable::UPGRADE, UPGRADE),
+    (Notable::HTTP2_SETTINGS, HeaderName::from_static("http2-settings")),
+];
+
+/// Tells how many attempts there were.
+pub fn count_attempts(headers: &mut HeaderMap, attempts: u32) {
+    // The usual numbers without an allocation.
+    let value = match attempts {
+        0 => HeaderValue::from_static("0"),
+        1 => HeaderValue::from_static("1"),
+        2 => HeaderValue::from_static("2"),
+        more => HeaderValue::from(more),
+    };
+    headers.insert(ATTEMPTS, value);
+}
 
 /// Removes from a request what ends at this hop, and what only forebay may say. `source` is the name in `SOURCE_HEADER`.
 ///
 /// `Expect` goes as well: it was answered here. `Content-Length` is left to whoever frames the request again. That the
 /// client takes trailers (`TE: trailers`) is said on, because forebay passes them.
 pub fn strip_request(headers: &mut HeaderMap, source: &HeaderName) {
-    let takes_trailers = trailers::are_accepted(headers);
-    strip_hop_by_hop(headers);
+    let notable = Notable::of(headers);
+    let takes_trailers = notable.has(Notable::TE) && trailers::are_accepted(headers);
+    strip_hop_by_hop(headers, notable);
     if takes_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    headers.remove(EXPECT);
-    headers.remove(PROXQ_TIMEOUT);
-    strip_own(headers, source);
+    if notable.has(Notable::EXPECT) {
+        headers.remove(EXPECT);
+    }
+    if notable.has(Notable::PROXQ_TIMEOUT) {
+        headers.remove(PROXQ_TIMEOUT);
+    }
+    strip_own(headers, notable, source);
 }
 
 /// Removes from a response what ended at this hop, and what only forebay may say.
@@ -42,16 +68,21 @@ pub fn strip_request(headers: &mut HeaderMap, source: &HeaderName) {
 /// A `Content-Length` beside a transfer coding counts for nothing (RFC 9112 §6.3) and must not frame the body again. What
 /// the upstream announces in `Trailer` is kept only where the trailers will follow: `with_trailers`, and no length.
 pub fn strip_response(headers: &mut HeaderMap, source: &HeaderName, with_trailers: bool) {
-    if headers.contains_key(TRANSFER_ENCODING) {
-        headers.remove(CONTENT_LENGTH);
+    let notable = Notable::of(headers);
+    if notable.has(Notable::CONTENT_LENGTH) {
+        if notable.has(Notable::TRANSFER_ENCODING) {
+            headers.remove(CONTENT_LENGTH);
+        }
+        unite_lengths(headers);
     }
-    unite_lengths(headers);
-    let announced =
-        if with_trailers && !headers.contains_key(CONTENT_LENGTH) { trailers::announced(headers) } else { Vec::new() };
-    strip_hop_by_hop(headers);
+    let may_announce = with_trailers && notable.has(Notable::TRAILER) && !headers.contains_key(CONTENT_LENGTH);
+    let announced = if may_announce { trailers::announced(headers) } else { Vec::new() };
+    strip_hop_by_hop(headers, notable);
     trailers::announce_again(headers, announced);
-    headers.remove(CACHE_STATUS);
-    strip_own(headers, source);
+    if notable.has(Notable::CACHE_STATUS) {
+        headers.remove(CACHE_STATUS);
+    }
+    strip_own(headers, notable, source);
 }
 
 /// Gives a request of HTTP/2 the `Host` that its `:authority` stands for (RFC 9113 §8.3.1), where it has none.
@@ -122,25 +153,18 @@ fn unite_lengths(headers: &mut HeaderMap) {
 }
 
 /// RFC 9110 §7.6.1: `Connection`, all that it names over every line, and those that old agents forgot to name.
-pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
+/// `notable` is what they have.
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, notable: Notable) {
+    if notable.has(Notable::CONNECTION) {
         for name in named_in_connection(headers) {
             headers.remove(name);
         }
         headers.remove(CONNECTION);
     }
-    for name in [
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        TE,
-        TRAILER,
-        TRANSFER_ENCODING,
-        UPGRADE,
-        HTTP2_SETTINGS,
-    ] {
-        headers.remove(name);
+    for (field, name) in HOP_BY_HOP {
+        if notable.has(field) {
+            headers.remove(name);
+        }
     }
 }
 
@@ -156,13 +180,15 @@ fn named_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-fn strip_own(headers: &mut HeaderMap, source: &HeaderName) {
-    headers.remove(source);
-    strip_prefixed(headers);
+fn strip_own(headers: &mut HeaderMap, notable: Notable, source: &HeaderName) {
+    if !source.as_str().starts_with(OWN_PREFIX) {
+        headers.remove(source);
+    }
+    strip_prefixed(headers, notable);
 }
 
-pub(super) fn strip_prefixed(headers: &mut HeaderMap) {
-    if headers.keys().any(|name| name.as_str().starts_with(OWN_PREFIX)) {
+pub(super) fn strip_prefixed(headers: &mut HeaderMap, notable: Notable) {
+    if notable.has(Notable::OWN) {
         let own: Vec<HeaderName> = headers.keys().filter(|n| n.as_str().starts_with(OWN_PREFIX)).cloned().collect();
         for name in own {
             headers.remove(name);

@@ -7,10 +7,12 @@ pub mod forwarded;
 pub mod framing;
 pub mod hop;
 pub mod media;
+pub mod notable;
 pub mod trailers;
 pub mod upgrade;
 pub mod web;
 
 pub use credentials::ApiKey;
 pub use forwarded::{Arrival, Forwarded, TrustedProxies};
+pub use notable::Notable;
 pub use web::WebPageRule;

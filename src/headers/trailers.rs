@@ -6,6 +6,7 @@ use http::header::{
     HeaderMap, MAX_FORWARDS, SET_COOKIE, TE, TRAILER,
 };
 
+use super::Notable;
 use super::hop::{CACHE_STATUS, strip_hop_by_hop, strip_malformed, strip_prefixed};
 
 /// Whether a request says that its sender takes trailers (RFC 9110 §10.1.4).
@@ -41,7 +42,8 @@ pub fn announce_again(headers: &mut HeaderMap, announced: Vec<HeaderValue>) {
 /// or authenticates a message, what only forebay may say, and names that HTTP/1.1 cannot write. These were decided upon
 /// when the head came.
 pub fn strip(trailers: &mut HeaderMap) {
-    strip_hop_by_hop(trailers);
+    let notable = Notable::of(trailers);
+    strip_hop_by_hop(trailers, notable);
     for name in [
         AUTHORIZATION,
         CACHE_CONTROL,
@@ -57,7 +59,7 @@ pub fn strip(trailers: &mut HeaderMap) {
         trailers.remove(name);
     }
     trailers.remove(CACHE_STATUS);
-    strip_prefixed(trailers);
+    strip_prefixed(trailers, notable);
     strip_malformed(trailers);
 }
 

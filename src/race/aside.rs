@@ -39,6 +39,7 @@ mod tests {
 
     use super::*;
     use crate::body::{Collected, Limits, Quota};
+    use crate::time::LazyDeadline;
 
     #[tokio::test]
     async fn bodies_are_read_aside_as_they_are_here() {
@@ -48,7 +49,11 @@ mod tests {
             for (stream, expected) in [("true", Expectation::EarlyHead), ("false", Expectation::WholeAnswer)] {
                 let text = format!(r#"{{"input":"{}","model":"m","stream":{stream}}}"#, " ".repeat(padding));
                 let mut full = Full::new(Bytes::from(text));
-                let Ok(Collected::Whole(body)) = Snapshot::collect(&mut full, limits, &quota).await else { panic!() };
+                let Ok(Collected::Whole(body)) =
+                    Snapshot::collect(&mut full, limits, &quota, &mut LazyDeadline::default()).await
+                else {
+                    panic!()
+                };
                 let headers = HeaderMap::new();
                 assert_eq!(needs_aside(&Method::POST, "/responses", &headers, body.len()), aside);
                 assert_eq!(look(&Method::POST, "/responses", &headers, &body).await, expected);

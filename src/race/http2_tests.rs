@@ -12,6 +12,7 @@ use super::{
     BudgetSettings, Course, Expectation, HedgeBudget, Mode, Policy, RaceEnd, Retry, RetryBudget, Timeline, run,
 };
 use crate::body::Payload;
+use crate::time::LazyDeadline;
 use crate::upstream::{Http2, Outbound, Pool, TransportSettings};
 
 #[tokio::test(start_paused = true)]
@@ -42,7 +43,7 @@ async fn a_refused_stream_is_replaced_once_for_nothing_even_where_a_post_is_not_
         let course = Course { pool: &pool, policy: &policy, mode, budget: &budget, hedge_budget: &hedge_budget };
         let mut timeline = Timeline::default();
         let start = Instant::now();
-        let end = run(course, &outbound, Expectation::EarlyHead, &mut timeline).await;
+        let end = run(course, &outbound, Expectation::EarlyHead, &mut LazyDeadline::default(), &mut timeline).await;
         assert_eq!(timeline.attempts(), 1);
         assert!(start.elapsed() < Duration::from_millis(250), "without a pause");
         match end {

@@ -22,6 +22,8 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::policy::{Mode, Quality};
 use crate::ids::AttemptNo;
 use crate::time::Offset;
@@ -132,7 +134,7 @@ pub struct Plan<D> {
     limits: Limits,
     pauses: D,
     /// In the order of their numbers: the newest is the last.
-    in_flight: Vec<Flight>,
+    in_flight: SmallVec<[Flight; 1]>,
     /// In the order in which they came.
     held: Vec<Held>,
     last: AttemptNo,
@@ -176,7 +178,7 @@ impl<D: Iterator<Item = Duration>> Plan<D> {
         Self {
             limits,
             pauses,
-            in_flight: Vec::with_capacity(1),
+            in_flight: SmallVec::new(),
             held: Vec::new(),
             last: AttemptNo::FIRST,
             has_replaced: false,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
 use crate::upstream::Timeouts;
 
@@ -90,20 +90,20 @@ impl Policy {
         }
     }
 
-    /// What a head of this status is worth. `retry_after` is what its `Retry-After` asks for, if it has one; a wait that
+    /// What a head of this status is worth. `retry_after` says what its `Retry-After` asks for, if it has one; a wait that
     /// is longer than any backoff is for the client to decide on.
-    pub fn quality(&self, status: StatusCode, retry_after: Option<Duration>) -> Quality {
+    pub fn quality(&self, status: StatusCode, retry_after: impl FnOnce() -> Option<Duration>) -> Quality {
         let is_poor = status == StatusCode::TOO_MANY_REQUESTS || status.as_u16() >= 500;
         let is_listed = self.retry_statuses.contains(&status);
-        let pause = retry_after.unwrap_or_default();
-        Quality { is_poor, retry_after: (is_listed && pause <= self.backoff.max).then_some(pause) }
+        let pause = is_listed.then(|| retry_after().unwrap_or_default());
+        Quality { is_poor, retry_after: pause.filter(|pause| *pause <= self.backoff.max) }
     }
 
     /// Whether a request may be repeated after bytes of it may have reached the upstream.
-    pub fn may_repeat(&self, method: &Method, has_idempotency_key: bool) -> bool {
+    pub fn may_repeat(&self, method: &Method, headers: &HeaderMap) -> bool {
         match self.retry {
             Retry::All => true,
-            Retry::Safe => has_idempotency_key || IDEMPOTENT.contains(method),
+            Retry::Safe => IDEMPOTENT.contains(method) || headers.contains_key("idempotency-key"),
         }
     }
 }
@@ -127,17 +127,22 @@ impl Policy {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderName, HeaderValue};
+
     use super::*;
 
     #[test]
     fn safe_repeats_idempotent_methods_and_keyed_requests() {
         let policy = Policy { retry: Retry::Safe, ..Policy::for_tests(2) };
+        let (bare, key) =
+            (HeaderMap::new(), (HeaderName::from_static("idempotency-key"), HeaderValue::from_static("k")));
+        let keyed = HeaderMap::from_iter([key]);
         for method in ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"] {
-            assert!(policy.may_repeat(&method.parse().unwrap(), false), "{method}");
+            assert!(policy.may_repeat(&method.parse().unwrap(), &bare), "{method}");
         }
         for method in ["POST", "PATCH", "QUERY", "PROPFIND", "get"] {
-            assert!(!policy.may_repeat(&method.parse().unwrap(), false), "{method}");
-            assert!(policy.may_repeat(&method.parse().unwrap(), true), "{method}");
+            assert!(!policy.may_repeat(&method.parse().unwrap(), &bare), "{method}");
+            assert!(policy.may_repeat(&method.parse().unwrap(), &keyed), "{method}");
         }
     }
 
@@ -165,7 +170,7 @@ mod tests {
             (200, None, false, None),
             (404, Some(max), false, None),
         ] {
-            let quality = policy.quality(StatusCode::from_u16(status).unwrap(), after);
+            let quality = policy.quality(StatusCode::from_u16(status).unwrap(), || after);
             assert_eq!(quality, Quality { is_poor, retry_after }, "{status} {after:?}");
         }
     }

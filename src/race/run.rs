@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
+use smallvec::SmallVec;
 use tokio::time::Instant;
-use tracing::Instrument;
 
 use super::plan::{Input, Limits, Plan, Step, Trouble, Why};
 use super::retry_after::retry_after;
 use super::timeline::Timeline;
 use super::{Expectation, HedgeBudget, Mode, Policy, Quality, RetryBudget};
 use crate::ids::AttemptNo;
+use crate::telemetry::in_span;
 use crate::time::{LazyDeadline, Offset};
 use crate::upstream::{Failure, Head, Outbound, Phase, Pool, Progress, Timeouts, attempt};
 
@@ -62,19 +63,19 @@ pub struct Failed {
 /// Runs a race to its end.
 ///
 /// Dropping the future cancels every attempt at once and starts no other: that is what happens when the client leaves.
-/// `timeline` then still tells what had been tried.
+/// `timeline` then still tells what had been tried. `timer` is any that nobody else uses meanwhile.
 pub async fn run(
     course: Course<'_>,
     outbound: &Outbound,
     expectation: Expectation,
+    timer: &mut LazyDeadline,
     timeline: &mut Timeline,
 ) -> RaceEnd {
     let limits = course.limits(outbound, expectation);
     let mut plan = Plan::new(limits, course.policy.backoff.pauses());
     let timeouts = course.policy.timeouts;
     let start = Instant::now();
-    let mut field = Field { runners: Vec::with_capacity(1), start, write_limit: timeouts.write };
-    let mut timer = LazyDeadline::default();
+    let mut field = Field { runners: SmallVec::new(), start, write_limit: timeouts.write };
     let waiting = course.budget.wait();
     if limits.hedge_after.is_some() {
         course.hedge_budget.exchange();
@@ -84,12 +85,15 @@ pub async fn run(
     // The heads that the plan knows of: dropped with the race, or before a retry. Their connections stay open.
     let mut heads: Vec<(AttemptNo, Head)> = Vec::new();
     let mut latest = None;
+    // Time passes only where something is waited for.
+    let mut now = start;
     let mut step = plan.step(Offset::ZERO, Input::Start);
     loop {
         let event = match step {
             Step::Launch { no, fresh } => {
-                timeline.started(no);
-                field.runners.push(Runner::start(no, course.pool, outbound, fresh, timeouts));
+                let runner = Runner::start(no, course.pool, outbound, fresh, timeouts);
+                timeline.started(no, Arc::clone(&runner.progress), now);
+                field.runners.push(runner);
                 // Another one's request may have been written meanwhile, and the plan is told that before the time.
                 field.due().unwrap_or(Event::Time)
             }
@@ -111,17 +115,21 @@ pub async fn run(
                 field.remove(no);
                 Event::Ended(no, Err(Failure::HeaderTimeout(limits.deadline)))
             }
-            Step::Wait(until) => field.next(until, &mut timer).await,
+            Step::Wait(until) => {
+                let event = field.next(until, timer).await;
+                now = Instant::now();
+                event
+            }
             Step::Commit(no) => match heads.iter().position(|(of, _)| *of == no) {
                 Some(index) => {
-                    timeline.decided();
+                    timeline.committed(no, now);
                     return RaceEnd::Committed(Committed { head: heads.swap_remove(index).1 });
                 }
                 // The plan commits only what it was told of.
                 None => Event::Time,
             },
             Step::GiveUp(why) => {
-                timeline.decided();
+                timeline.given_up(now);
                 // The plan gives up only after a failure.
                 let failure = latest.unwrap_or(Failure::HeaderTimeout(limits.deadline));
                 return RaceEnd::Failed(Failed { failure, why });
@@ -129,13 +137,13 @@ pub async fn run(
         };
         let input = match event {
             Event::Ended(no, Ok(head)) => {
-                timeline.answered(no, head.parts.status);
+                timeline.answered(no, head.parts.status, limits.deadline, now);
                 let quality = course.quality(&head);
                 heads.push((no, head));
                 Input::Head(no, quality)
             }
             Event::Ended(no, Err(failure)) => {
-                timeline.failed(no, &failure);
+                timeline.failed(no, &failure, now);
                 let trouble = Trouble {
                     may_have_reached: failure.may_have_reached(),
                     is_stale: failure.is_stale() && outbound.body.can_be_sent(),
@@ -146,10 +154,13 @@ pub async fn run(
             }
             Event::Written { no, at } => Input::Written { no, at },
             Event::Granted => Input::Granted,
-            Event::Refused(why) => Input::Refused(why),
+            Event::Refused(why) => {
+                timeline.refused(why);
+                Input::Refused(why)
+            }
             Event::Time => Input::Time,
         };
-        step = plan.step(Offset::new(start.elapsed()), input);
+        step = plan.step(Offset::new(now.duration_since(start)), input);
     }
 }
 
@@ -159,14 +170,14 @@ impl Course<'_> {
             max_attempts: self.policy.max_attempts,
             deadline: self.policy.deadline(expectation),
             hedge_after: self.policy.hedge_after.filter(|_| self.mode == Mode::Race),
-            may_repeat: self.policy.may_repeat(&outbound.method, outbound.headers.contains_key("idempotency-key")),
+            may_repeat: self.policy.may_repeat(&outbound.method, &outbound.headers),
             mode: self.mode,
         }
     }
 
     fn quality(&self, head: &Head) -> Quality {
         let (status, headers) = (head.parts.status, &head.parts.headers);
-        self.policy.quality(status, retry_after(headers, SystemTime::now()))
+        self.policy.quality(status, || retry_after(headers, SystemTime::now()))
     }
 }
 
@@ -184,15 +195,14 @@ impl<'a> Runner<'a> {
         let progress = Arc::new(Progress::default());
         let watched = Arc::clone(&progress);
         let span = tracing::debug_span!("attempt", %no, fresh);
-        let attempt =
-            Box::pin(async move { attempt(pool, outbound, fresh, timeouts, &watched).await }.instrument(span));
+        let attempt = in_span(span, attempt(pool, outbound, fresh, timeouts, watched));
         Self { no, progress, attempt, is_known_written: false }
     }
 }
 
 /// The attempts in flight.
 struct Field<'a> {
-    runners: Vec<Runner<'a>>,
+    runners: SmallVec<[Runner<'a>; 1]>,
     start: Instant,
     write_limit: Duration,
 }

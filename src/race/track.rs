@@ -12,6 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{BudgetSettings, Course, Expectation, HedgeBudget, Mode, Policy, RaceEnd, RetryBudget, Timeline, run};
 use crate::body::{Collected, Limits, Payload, Quota, Snapshot};
+use crate::time::LazyDeadline;
 use crate::upstream::{Outbound, Pool, TransportSettings};
 
 /// More than the streams between us hold.
@@ -44,7 +45,13 @@ impl Track {
 
 pub(super) async fn outbound(body: &'static [u8]) -> Outbound {
     let limits = Limits { max: 1 << 30, progress: Duration::from_secs(1) };
-    let collected = Snapshot::collect(&mut Full::new(Bytes::from_static(body)), limits, &Quota::new(1 << 30)).await;
+    let collected = Snapshot::collect(
+        &mut Full::new(Bytes::from_static(body)),
+        limits,
+        &Quota::new(1 << 30),
+        &mut LazyDeadline::default(),
+    )
+    .await;
     let Ok(Collected::Whole(body)) = collected else { panic!("{collected:?}") };
     let mut headers = HeaderMap::new();
     headers.insert("host", HeaderValue::from_static("upstream"));
@@ -68,7 +75,7 @@ pub(super) async fn read_request(stream: &mut DuplexStream, body: usize) -> Vec<
 pub(super) async fn race(track: &Track, outbound: &Outbound, timeline: &mut Timeline) -> RaceEnd {
     let Track { pool, policy, mode, budget, hedge_budget, .. } = track;
     let course = Course { pool, policy, mode: *mode, budget, hedge_budget };
-    run(course, outbound, Expectation::EarlyHead, timeline).await
+    run(course, outbound, Expectation::EarlyHead, &mut LazyDeadline::default(), timeline).await
 }
 
 pub(super) async fn body_of(end: RaceEnd) -> Bytes {

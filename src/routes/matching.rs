@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Route;
+use crate::stats::RouteStats;
 
 /// A route's path prefix, without a trailing slash. `/` is the empty one, and matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,19 +36,32 @@ impl fmt::Display for Prefix {
 
 /// All routes of this process. The longest prefix wins.
 #[derive(Clone, Debug)]
-pub struct Routes(Arc<[Arc<Route>]>);
+pub struct Routes {
+    routes: Arc<[Arc<Route>]>,
+    unrouted: Arc<RouteStats>,
+}
 
 impl Routes {
     /// From routes in any order. Of two with the same prefix, which configuration refuses, the first would win.
     pub fn new(routes: impl IntoIterator<Item = Route>) -> Self {
         let mut routes: Vec<Arc<Route>> = routes.into_iter().map(Arc::new).collect();
         routes.sort_by_key(|route| std::cmp::Reverse(route.settings.prefix.0.len()));
-        Self(routes.into())
+        Self { routes: routes.into(), unrouted: Arc::new(RouteStats::unrouted()) }
     }
 
     /// The route that serves a path, as it was sent.
     pub fn find(&self, path: &str) -> Option<&Arc<Route>> {
-        self.0.iter().find(|route| route.settings.prefix.strip(path).is_some())
+        self.routes.iter().find(|route| route.settings.prefix.strip(path).is_some())
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.routes.iter()
+    }
+
+    /// What is counted of requests for which there is no route, or that were refused before they had a path.
+    pub fn unrouted(&self) -> &Arc<RouteStats> {
+        &self.unrouted
     }
 }
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use super::RouteSettings;
 use crate::race::{HedgeBudget, RetryBudget};
+use crate::stats::RouteStats;
+use crate::time::Human;
 use crate::upstream::Pool;
 
 /// A route that can be used: its settings, and what it shares with other exchanges.
@@ -17,4 +19,29 @@ pub struct Route {
     pub budget: Arc<RetryBudget>,
     /// How many hedges its exchanges may start.
     pub hedge_budget: Arc<HedgeBudget>,
+    /// What is counted of it.
+    pub stats: Arc<RouteStats>,
+}
+
+impl Route {
+    /// A route that nobody has used yet. Its pool and its retry budget may be shared with others.
+    pub fn new(settings: RouteSettings, pool: Arc<Pool>, budget: Arc<RetryBudget>) -> Self {
+        let hedge_budget = HedgeBudget::new(settings.hedge_budget_percent);
+        let policy = &settings.policy;
+        let stats = Arc::new(RouteStats::new(policy.header_deadline, policy.whole_answer_deadline));
+        Self { settings, pool, budget, hedge_budget, stats }
+    }
+
+    /// What operators know it by: `<NAME>` of `ROUTE_<NAME>_PREFIX`, or `default`.
+    pub fn label(&self) -> &str {
+        self.settings.name.as_deref().unwrap_or("default")
+    }
+
+    /// In words, one line for each of its deadlines: how long its upstream has taken to headers, and how that relates.
+    pub fn outlooks(&self) -> impl Iterator<Item = String> {
+        let (label, origin) = (self.label(), self.settings.base.origin());
+        self.stats.waits().iter().map(move |waits| {
+            format!("{label} {origin}: {} {}: {}", waits.name(), Human(waits.deadline()), waits.outlook())
+        })
+    }
 }

@@ -19,7 +19,7 @@ use super::upstream::Upstream;
 use crate::body::Quota;
 use crate::edge::{Edge, serve};
 use crate::headers::Arrival;
-use crate::race::{HedgeBudget, RetryBudget};
+use crate::race::RetryBudget;
 use crate::routes::{Route, Routes};
 use crate::shutdown::{Shutdown, Tasks};
 use crate::upstream::Pool;
@@ -98,9 +98,7 @@ async fn run(
     let pool = Pool::dialling(setting.route.transport.clone(), upstream.dial(), back.clone());
     let (budget, quota, shutdown) =
         (RetryBudget::new(setting.route.budget), Quota::new(setting.quota), Shutdown::default());
-    let hedge_budget = HedgeBudget::new(setting.route.hedge_budget_percent);
-    let (settings, pool_of_route) = (setting.route.clone(), Arc::clone(&pool));
-    let route = Route { settings, pool: pool_of_route, budget: Arc::clone(&budget), hedge_budget };
+    let route = Route::new(setting.route.clone(), Arc::clone(&pool), Arc::clone(&budget));
     let edge = Edge {
         settings: setting.edge.clone(),
         routes: Routes::new([route]),
@@ -130,6 +128,13 @@ async fn run(
         }
     };
     is("bytes of the quota are still held", quota.used());
+    let stats = [&door.edge.routes.find("/").unwrap().stats, door.edge.routes.unrouted()];
+    for stats in stats {
+        is("exchanges are still counted as in flight", usize::try_from(stats.in_flight.get()).unwrap_or(usize::MAX));
+        let heads: u64 = ["1xx", "2xx", "3xx", "4xx", "5xx"].iter().map(|class| stats.attempts.of(class)).sum();
+        let observed = stats.time_to_headers.buckets().count;
+        is("heads have no time to headers, or the other way round", heads.abs_diff(observed).try_into().unwrap());
+    }
     is("exchanges still wait for headers", budget.in_use().0);
     is("further attempts are still under way", budget.in_use().1);
     is("callers still wait for a connection", pool.idle_and_waiting().1);

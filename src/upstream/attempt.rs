@@ -85,7 +85,7 @@ pub async fn attempt(
     outbound: &Outbound,
     fresh: bool,
     timeouts: Timeouts,
-    progress: &Progress,
+    progress: Arc<Progress>,
 ) -> Result<Head, Failure> {
     let need = match (outbound.is_upgrade, fresh) {
         (true, _) => Need::Upgrade,
@@ -93,7 +93,7 @@ pub async fn attempt(
         (false, false) => Need::Any,
     };
     match pool.checkout(need, timeouts).await? {
-        Grant::Whole(lease) => send(lease, outbound, progress).await,
+        Grant::Whole(lease) => send(lease, outbound, &progress).await,
         Grant::Seat(seat) => {
             let gauge = Gauge::new();
             progress.follow(&gauge);

@@ -14,6 +14,7 @@ use tokio::time::sleep;
 
 use super::{Breach, Failure, Head, Outbound, Phase, Pool, Progress, Timeouts, TransportSettings, attempt};
 use crate::body::{Beginning, ClientFault, Limits, Passing, Payload, Quota, Snapshot};
+use crate::time::LazyDeadline;
 
 fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
     fields.iter().map(|(k, v)| (HeaderName::from_static(k), HeaderValue::from_static(v))).collect()
@@ -30,8 +31,8 @@ fn pool() -> (Arc<Pool>, UnboundedReceiver<DuplexStream>) {
     Pool::in_memory(TransportSettings::for_tests(10), Duration::ZERO)
 }
 
-async fn try_once(pool: &Arc<Pool>, outbound: &Outbound, progress: &Progress) -> Result<Head, Failure> {
-    attempt(pool, outbound, false, Timeouts::for_tests(), progress).await
+async fn try_once(pool: &Arc<Pool>, outbound: &Outbound, progress: &Arc<Progress>) -> Result<Head, Failure> {
+    attempt(pool, outbound, false, Timeouts::for_tests(), Arc::clone(progress)).await
 }
 
 /// A body that comes from the test as if it were the client.
@@ -66,7 +67,7 @@ async fn a_101_hands_over_the_connection_with_what_came_behind_it() {
     };
     let client = async {
         let outbound = outbound(Method::GET, UPGRADE, Payload::default());
-        let head = try_once(&pool, &outbound, &Progress::default()).await.unwrap();
+        let head = try_once(&pool, &outbound, &Arc::default()).await.unwrap();
         assert_eq!(head.parts.status, 101);
         let mut tunnel = head.switched.unwrap();
         tunnel.write_all(b"ping").await.unwrap();
@@ -98,7 +99,7 @@ async fn an_upgrade_takes_no_connection_from_the_pool_and_gives_none_back() {
     let client = async {
         for fields in [&[][..], UPGRADE, UPGRADE] {
             let outbound = outbound(Method::GET, fields, Payload::default());
-            let head = try_once(&pool, &outbound, &Progress::default()).await.unwrap();
+            let head = try_once(&pool, &outbound, &Arc::default()).await.unwrap();
             assert!(head.switched.is_none());
             assert_eq!(head.body.collect().await.unwrap().to_bytes(), "no");
         }
@@ -120,7 +121,7 @@ async fn a_101_that_nobody_asked_for_or_to_something_else_is_malformed() {
             stream.write_all(head.as_bytes()).await.unwrap();
         };
         let outbound = outbound(Method::GET, fields, Payload::default());
-        let progress = Progress::default();
+        let progress = Arc::<Progress>::default();
         let ((), end) = tokio::join!(script, try_once(&pool, &outbound, &progress));
         assert!(matches!(end, Err(Failure::Broken(Breach::Malformed, ..))), "{protocol}: {end:?}");
     }
@@ -132,7 +133,7 @@ async fn a_passing_body_goes_on_as_it_comes_and_its_clients_pauses_cost_the_upst
         let (pool, mut upstream) = pool();
         let (mut sender, body) = passing();
         let outbound = outbound(method, &[], body);
-        let progress = Progress::default();
+        let progress = Arc::<Progress>::default();
         let script = async {
             let mut stream = upstream.recv().await.unwrap();
             let head = read_until(&mut stream, "\r\n\r\n").await;
@@ -173,7 +174,7 @@ async fn a_client_that_stops_or_breaks_off_is_to_blame_and_not_the_upstream() {
             stream.read_to_string(&mut rest).await.unwrap();
             assert_eq!(rest, "", "the upstream must not take it for complete");
         };
-        let progress = Progress::default();
+        let progress = Arc::<Progress>::default();
         let ((), end) = tokio::join!(script, try_once(&pool, &outbound, &progress));
         let fault = if breaks_off { ClientFault::Broken } else { ClientFault::Stalled(Duration::from_secs(30)) };
         let failure = end.unwrap_err();
@@ -187,7 +188,7 @@ async fn a_body_of_known_length_is_written_with_its_last_byte_even_if_its_end_is
     let (pool, mut upstream) = pool();
     let (mut sender, body) = passing();
     let outbound = outbound(Method::POST, &[("content-length", "3")], body);
-    let progress = Progress::default();
+    let progress = Arc::<Progress>::default();
     let script = async {
         let mut stream = upstream.recv().await.unwrap();
         sender.send_data(Bytes::from_static(b"abc")).await.unwrap();
@@ -211,7 +212,7 @@ async fn announced_trailers_pass_behind_kept_and_passing_bodies() {
     let frames = [Ok::<_, ()>(Frame::data(Bytes::from_static(b"abc"))), Ok(Frame::trailers(fields.clone()))];
     let limits = Limits { max: 100, progress: Duration::from_secs(1) };
     let mut body = StreamBody::new(futures_of(frames));
-    let kept = Snapshot::collect(&mut body, limits, &Quota::new(100)).await.unwrap();
+    let kept = Snapshot::collect(&mut body, limits, &Quota::new(100), &mut LazyDeadline::default()).await.unwrap();
     let crate::body::Collected::Whole(kept) = kept else { panic!("{kept:?}") };
     let (mut sender, passing) = passing();
     sender.send_data(Bytes::from_static(b"abc")).await.unwrap();
@@ -219,7 +220,7 @@ async fn announced_trailers_pass_behind_kept_and_passing_bodies() {
     for body in [Payload::Kept(kept), passing] {
         let (pool, mut upstream) = pool();
         let outbound = outbound(Method::POST, &[("trailer", "x-sum")], body);
-        let progress = Progress::default();
+        let progress = Arc::<Progress>::default();
         let script = async {
             let mut stream = upstream.recv().await.unwrap();
             let request = read_until(&mut stream, "x-sum: 1\r\n\r\n").await;
@@ -248,7 +249,7 @@ async fn a_responses_trailers_pass_without_what_may_not_stand_there_and_its_conn
     };
     let client = async {
         for expected in [Some(map(&[("x-sum", "1")])), None, None] {
-            let head = try_once(&pool, &outbound, &Progress::default()).await.unwrap();
+            let head = try_once(&pool, &outbound, &Arc::default()).await.unwrap();
             let body = head.body.collect().await.unwrap();
             assert_eq!(body.trailers().cloned(), expected);
             assert_eq!(body.to_bytes(), "ok");

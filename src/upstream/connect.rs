@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::Uri;
 use hyper_rustls::{DefaultServerNameResolver, HttpsConnector, ResolveServerName};
+use rustls::pki_types::InvalidDnsNameError;
 use rustls::{ClientConfig, RootCertStore};
 use tower_service::Service;
 
@@ -16,6 +17,7 @@ use super::failure::{ConnectStage, Failure};
 #[cfg(test)]
 use super::memory::Dial;
 use super::resolve::{DnsError, Resolver};
+use super::stages::{Stage, Stages};
 use super::transport::Stream;
 use super::{Http2, Origin, TransportSettings};
 
@@ -47,6 +49,7 @@ pub(super) struct Network {
     /// …or HTTP/1.1 alone. Both resume the same sessions.
     tls_http1: Arc<ClientConfig>,
     server_name: Arc<dyn ResolveServerName + Send + Sync>,
+    stages: Stages,
 }
 
 impl Connector {
@@ -55,13 +58,15 @@ impl Connector {
         origin: &Origin,
         settings: &TransportSettings,
         resolver: Resolver,
+        stages: Stages,
     ) -> Result<Self, rustls::Error> {
-        let roots = if origin.is_https() { trusted_roots(settings) } else { RootCertStore::empty() };
+        let roots = Arc::new(if origin.is_https() { trusted_roots(settings) } else { RootCertStore::empty() });
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut tls_http1 = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
+            .with_root_certificates(Arc::clone(&roots))
             .with_no_client_auth();
+        stages.watch_certificates(&mut tls_http1, roots);
         tls_http1.alpn_protocols = vec![b"http/1.1".to_vec()];
         let mut tls = tls_http1.clone();
         match settings.http2 {
@@ -70,12 +75,13 @@ impl Connector {
             Http2::Off => {}
         }
         Ok(Self::Network(Network {
-            dialer: Dialer::new(resolver, settings.proxy.clone()),
+            dialer: Dialer::new(resolver, settings.proxy.clone(), stages.clone()),
             target: origin.uri(),
             http2: settings.http2,
             tls: Arc::new(tls),
             tls_http1: Arc::new(tls_http1),
             server_name: Arc::new(DefaultServerNameResolver::default()),
+            stages,
         }))
     }
 
@@ -101,6 +107,12 @@ impl Network {
         let mut https = HttpsConnector::new(dialer, Arc::clone(tls), false, Arc::clone(&self.server_name));
         let stream = https.call(self.target.clone()).await.map_err(|error| classify(error, timeout))?;
         let stream = Stream::from(stream);
+        self.stages.reached(|| {
+            let tls = stream.tls()?;
+            let cipher = tls.negotiated_cipher_suite().map(|suite| suite.suite());
+            let alpn = tls.alpn_protocol().map(<[u8]>::to_vec);
+            Some(Stage::Tls { version: tls.protocol_version(), cipher, alpn })
+        });
         let is_http2 = speak == Speak::AsSet
             && match self.http2 {
                 Http2::Auto => stream.has_negotiated_http2(),
@@ -119,14 +131,17 @@ impl fmt::Debug for Network {
 
 /// Which stage failed: the outermost that is named in the chain of causes.
 fn classify(error: Box<dyn Error + Send + Sync>, timeout: Duration) -> Failure {
+    // hyper-rustls wraps what a handshake fails with, whatever it is, in an io::Error, and passes on what the dialer says as
+    // it is, which never is one. (io::Error hides what it wraps from source().)
+    let is_of_handshake = error.downcast_ref::<io::Error>().is_some_and(|io| io.get_ref().is_some());
     let mut cause: Option<&(dyn Error + 'static)> = Some(error.as_ref());
-    let mut stage = None;
+    let mut stage = is_of_handshake.then_some(ConnectStage::Tls);
     while let Some(error) = cause {
         if error.is::<ProxyError>() {
             stage.get_or_insert(ConnectStage::Proxy);
         } else if error.is::<DnsError>() {
             stage.get_or_insert(ConnectStage::Dns);
-        } else if error.is::<rustls::Error>() {
+        } else if error.is::<InvalidDnsNameError>() {
             stage.get_or_insert(ConnectStage::Tls);
         } else if let Some(io) = error.downcast_ref::<io::Error>() {
             if io.kind() == io::ErrorKind::TimedOut {
@@ -134,10 +149,6 @@ fn classify(error: Box<dyn Error + Send + Sync>, timeout: Duration) -> Failure {
             }
             if is_about_open_files(io) {
                 stage = Some(ConnectStage::OpenFiles);
-            }
-            // io::Error hides its inner error from source().
-            if io.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>) {
-                stage.get_or_insert(ConnectStage::Tls);
             }
         }
         cause = error.source();

@@ -104,7 +104,9 @@ impl Pool {
     async fn open_connection(self: &Arc<Self>, order: Order, slot: Slot) -> Result<Opened, Failure> {
         let is_upgrade = order.need == Need::Upgrade;
         let speak = if is_upgrade { Speak::Http1 } else { Speak::AsSet };
+        let start = Instant::now();
         let (stream, is_http2) = self.connector.connect(order.timeout, speak).await?;
+        self.connect_time.observe(start.elapsed());
         let age = jittered(MAX_AGE);
         if !is_http2 {
             let connection = Connection::open(stream, slot, &self.tasks, age, is_upgrade).await?;
@@ -166,7 +168,7 @@ impl Pool {
             next = None;
         }
         if for_others {
-            state.keep(connection);
+            state.keep(connection, Instant::now());
         }
     }
 

@@ -19,6 +19,7 @@ use tower_service::Service;
 use super::handshake::{self, Destination, Host};
 use super::proxy::{OutboundProxy, ProxyKind};
 use super::resolve::Resolver;
+use super::stages::{Stage, Stages};
 
 /// TCP keepalive of upstream connections: a peer that vanished without a word is noticed within minutes.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -31,6 +32,7 @@ pub(super) struct Dialer {
     tcp: HttpConnector<Resolver>,
     resolver: Resolver,
     proxy: Option<Arc<OutboundProxy>>,
+    stages: Stages,
 }
 
 /// The proxy could not be reached, or refused.
@@ -50,12 +52,12 @@ impl Error for ProxyError {
 }
 
 impl Dialer {
-    pub(super) fn new(resolver: Resolver, proxy: Option<OutboundProxy>) -> Self {
+    pub(super) fn new(resolver: Resolver, proxy: Option<OutboundProxy>, stages: Stages) -> Self {
         let mut tcp = HttpConnector::new_with_resolver(resolver.clone());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(KEEPALIVE));
-        Self { tcp, resolver, proxy: proxy.map(Arc::new) }
+        Self { tcp, resolver, proxy: proxy.map(Arc::new), stages }
     }
 
     /// One that shares so much time among the addresses of a name: a dead one leaves the next its part.
@@ -66,10 +68,10 @@ impl Dialer {
     }
 
     async fn dial(mut self, target: Uri) -> Result<TokioIo<TcpStream>, BoxError> {
-        let Some(proxy) = self.proxy.take() else { return Ok(self.tcp.call(target).await?) };
+        let Some(proxy) = self.proxy.take() else { return self.connect(target).await };
         // Resolved before the proxy is asked for anything: a name that does not resolve is not its fault.
         let destination = self.destination(proxy.kind(), &target).await?;
-        let stream = self.tcp.call(proxy.uri()).await.map_err(|error| ProxyError(error.into()))?;
+        let stream = self.connect(proxy.uri()).await.map_err(ProxyError)?;
         let mut stream = stream.into_inner();
         let credentials = proxy.credentials();
         match proxy.kind() {
@@ -77,7 +79,14 @@ impl Dialer {
             ProxyKind::Socks5 | ProxyKind::Socks5h => handshake::socks5(&mut stream, &destination, credentials).await,
         }
         .map_err(|error| ProxyError(error.into()))?;
+        self.stages.reached(|| Some(Stage::Tunnel));
         Ok(TokioIo::new(stream))
+    }
+
+    async fn connect(&mut self, target: Uri) -> Result<TokioIo<TcpStream>, BoxError> {
+        let stream = self.tcp.call(target).await?;
+        self.stages.reached(|| stream.inner().peer_addr().ok().map(Stage::Tcp));
+        Ok(stream)
     }
 
     async fn destination(&self, kind: ProxyKind, target: &Uri) -> Result<Destination, BoxError> {

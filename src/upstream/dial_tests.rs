@@ -14,8 +14,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    BaseUrl, ConnectStage, Failure, Http2, Outbound, OutboundProxy, Pool, Progress, Resolver, Timeouts,
-    TransportSettings, attempt,
+    BaseUrl, ConnectStage, Failure, Http2, Outbound, OutboundProxy, Pool, Resolver, Timeouts, TransportSettings,
+    attempt,
 };
 use crate::body::Payload;
 use crate::shutdown::Tasks;
@@ -37,7 +37,7 @@ async fn get(pool: &Arc<Pool>, timeouts: Timeouts) -> Result<Bytes, Failure> {
     let headers = HeaderMap::from_iter([(http::header::HOST, HeaderValue::from_static("u"))]);
     let (target, body, quotes) = (Uri::from_static("/x"), Payload::default(), Vec::new());
     let outbound = Outbound { method: Method::GET, target, quotes, headers, body, is_upgrade: false };
-    let head = attempt(pool, &outbound, false, timeouts, &Progress::default()).await?;
+    let head = attempt(pool, &outbound, false, timeouts, Arc::default()).await?;
     Ok(head.body.collect().await.unwrap().to_bytes())
 }
 
@@ -295,6 +295,20 @@ async fn tls_agrees_on_what_both_speak_and_what_was_allowed_directly_and_through
             let pool = pool(&format!("https://localhost:{}", address.port()), settings);
             assert_eq!(get(&pool, TIMEOUTS).await.unwrap(), spoken, "{offered:?} {http2:?} {proxy:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_trusted_and_a_handshake_that_is_none_are_failures_of_tls() {
+    let (address, _root) = tls_upstream(&[]).await;
+    let untrusted = pool(&format!("https://localhost:{}", address.port()), settings(None, Http2::Auto));
+    let (listener, address) = listen().await;
+    tokio::spawn(async move { drop(listener.accept().await) });
+    let closed = pool(&format!("https://{address}"), settings(None, Http2::Auto));
+    for (pool, part) in [(untrusted, "UnknownIssuer"), (closed, "eof")] {
+        let failure = get(&pool, TIMEOUTS).await.unwrap_err();
+        assert!(matches!(failure, Failure::Connect(ConnectStage::Tls, _)), "{failure:?}");
+        assert!(failure.to_string().contains(part), "{failure}");
     }
 }
 

@@ -26,6 +26,7 @@ mod settings;
 mod sharing;
 #[cfg(test)]
 mod sharing_tests;
+mod stages;
 mod stream;
 #[cfg(test)]
 mod stream_tests;
@@ -39,9 +40,10 @@ pub use attempt::{Outbound, Phase, Progress, attempt};
 pub use failure::{Breach, ConnectStage, Failure, Trace};
 #[cfg(test)]
 pub(crate) use memory::Dial;
-pub use pool::Pool;
+pub use pool::{Holdings, Pool};
 pub use proxy::{Credentials, OutboundProxy, ProxyKind};
-pub use resolve::Resolver;
+pub use resolve::{DnsError, Resolver};
 pub use response::{Head, ResponseBody};
 pub use settings::{Http2, Timeouts, TransportSettings};
+pub use stages::{Stage, Stages};
 pub use upgrade::Switched;

@@ -19,12 +19,17 @@ use super::memory::Dial;
 use super::multiplex::Multiplex;
 use super::resolve::Resolver;
 use super::sharing::{Seat, Sharing};
+use super::stages::Stages;
 use super::waiting::{Grant, Need, Protocol, Queue, Waiter};
 use super::{Http2, Origin, Timeouts, TransportSettings};
 use crate::shutdown::{Shutdown, Tasks};
+use crate::stats::Histogram;
 
 /// How long hyper may take to see the end of an exchange that was orderly, before its connection is given up.
 const HAND_OVER: Duration = Duration::from_secs(10);
+
+/// The upper bounds of the buckets for the time of a connect, in seconds.
+const CONNECT_TIME: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// The connections to one origin, shared by every exchange that goes there.
 pub struct Pool {
@@ -33,6 +38,19 @@ pub struct Pool {
     pub(super) settings: TransportSettings,
     pub(super) tasks: Tasks,
     state: Mutex<State>,
+    /// How long it took to have a new connection: DNS, TCP, proxy and TLS together.
+    pub(super) connect_time: Histogram,
+}
+
+/// What a pool holds at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// Sockets that are open or being opened.
+    pub open: usize,
+    /// Connections that serve nobody and may serve the next.
+    pub idle: usize,
+    /// Callers who wait for a connection.
+    pub waiting: usize,
 }
 
 pub(super) struct State {
@@ -85,7 +103,18 @@ impl Pool {
         resolver: Resolver,
         tasks: Tasks,
     ) -> Result<Arc<Self>, rustls::Error> {
-        let connector = Connector::new(origin, &settings, resolver)?;
+        Self::watched(origin, settings, resolver, tasks, Stages::default())
+    }
+
+    /// The same, with somebody who watches its connects.
+    pub fn watched(
+        origin: &Origin,
+        settings: TransportSettings,
+        resolver: Resolver,
+        tasks: Tasks,
+        stages: Stages,
+    ) -> Result<Arc<Self>, rustls::Error> {
+        let connector = Connector::new(origin, &settings, resolver, stages)?;
         Ok(Arc::new(Self::with(connector, origin.is_https(), settings, tasks)))
     }
 
@@ -97,7 +126,7 @@ impl Pool {
         };
         let (idle, sharing, queue) = (VecDeque::new(), Sharing::default(), Queue::new(protocol));
         let state = Mutex::new(State { idle, sharing, open: 0, queue });
-        Self { connector, is_https, settings, tasks, state }
+        Self { connector, is_https, settings, tasks, state, connect_time: Histogram::new(CONNECT_TIME) }
     }
 
     /// A pool whose upstream is whoever receives the other ends of the streams. Connecting takes `delay`. With
@@ -138,6 +167,18 @@ impl Pool {
     /// Sockets that are open or being opened.
     pub fn open(&self) -> usize {
         self.state().open
+    }
+
+    /// What it holds now.
+    pub fn holdings(&self) -> Holdings {
+        let state = self.state();
+        let idle = state.idle.len() + state.sharing.idle();
+        Holdings { open: state.open, idle, waiting: state.queue.len() }
+    }
+
+    /// How long its connects took: DNS, TCP, proxy and TLS together. Those that failed are not in it.
+    pub fn connect_time(&self) -> &Histogram {
+        &self.connect_time
     }
 
     pub(super) fn is_https(&self) -> bool {
@@ -225,12 +266,13 @@ impl Pool {
 
     /// Takes back an HTTP/1 connection whose exchange is over.
     fn park(self: &Arc<Self>, connection: Connection) {
-        if connection.is_closed() || connection.expires <= Instant::now() {
+        let now = Instant::now();
+        if connection.is_closed() || connection.expires <= now {
             return;
         }
         let mut state = self.state();
         if state.queue.is_empty() {
-            state.keep(connection);
+            state.keep(connection, now);
         } else {
             drop(state);
             self.hand_over_when_ready(connection);
@@ -262,7 +304,7 @@ impl Pool {
                 _ => return,
             }
         }
-        state.keep(connection);
+        state.keep(connection, Instant::now());
     }
 
     /// A socket was closed: its place goes to the first waiter that has no connect yet.
@@ -293,10 +335,10 @@ impl Pool {
 }
 
 impl State {
-    pub(super) fn keep(&mut self, connection: Connection) {
+    pub(super) fn keep(&mut self, connection: Connection, now: Instant) {
         connection.gauge.kept();
         let read = connection.gauge.total_read();
-        self.idle.push_back(Idle { connection, since: Instant::now(), read });
+        self.idle.push_back(Idle { connection, since: now, read });
     }
 
     /// Closes an idle connection where somebody whom it cannot serve needs its place for a new one. The oldest goes first.

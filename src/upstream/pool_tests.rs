@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep};
 
-use super::{Failure, Outbound, Pool, Progress, Timeouts, TransportSettings, attempt};
+use super::{Failure, Outbound, Pool, Timeouts, TransportSettings, attempt};
 use crate::body::Payload;
 use crate::shutdown::Shutdown;
 
@@ -25,7 +25,7 @@ async fn get(pool: &Arc<Pool>, fresh: bool) -> Result<Bytes, Failure> {
     let target = Uri::from_static("/x");
     let (body, quotes) = (Payload::default(), Vec::new());
     let outbound = Outbound { method: Method::GET, target, quotes, headers, body, is_upgrade: false };
-    let head = attempt(pool, &outbound, fresh, Timeouts::for_tests(), &Progress::default()).await?;
+    let head = attempt(pool, &outbound, fresh, Timeouts::for_tests(), Arc::default()).await?;
     Ok(head.body.collect().await.unwrap().to_bytes())
 }
 

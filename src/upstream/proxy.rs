@@ -67,8 +67,8 @@ impl OutboundProxy {
         self.kind
     }
 
-    /// Where it is, as a URL for a connector.
-    pub(super) fn uri(&self) -> Uri {
+    /// Where it is, as a URL for a connector; without credentials.
+    pub fn uri(&self) -> Uri {
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(http::uri::Scheme::HTTP);
         parts.authority = Some(self.authority.clone());

@@ -81,8 +81,8 @@ impl Resolver {
         this
     }
 
-    /// The addresses of a name, with port 0.
-    pub(super) async fn resolve(self, name: String) -> Result<Vec<SocketAddr>, DnsError> {
+    /// The addresses of a name, with port 0. Cancel-safe: a lookup that was given up is made again.
+    pub async fn resolve(self, name: String) -> Result<Vec<SocketAddr>, DnsError> {
         let lookup = || async {
             // The semaphore is never closed.
             let _permit = self.0.lookups.acquire().await;

@@ -65,6 +65,11 @@ impl Sharing {
         self.0.is_empty()
     }
 
+    /// How many serve nobody.
+    pub(super) fn idle(&self) -> usize {
+        self.0.iter().filter(|shared| shared.taken == 0).count()
+    }
+
     /// Takes a new connection into service. It was opened for this waiter, and came before that one.
     pub(super) fn add(&mut self, id: u64, before: u64, connection: Arc<Multiplex>) {
         self.0.push(Shared { id, before, connection, taken: 0, idle_since: Instant::now() });
@@ -78,6 +83,9 @@ impl Sharing {
     /// Takes a seat on the oldest connection that has one, so that the newer ones may become idle; on one that came
     /// after this waiter, where that is asked for. Those that take no more streams leave the service.
     pub(super) fn take(&mut self, after: Option<u64>, idle: Duration) -> Option<Arc<Multiplex>> {
+        if self.is_empty() {
+            return None;
+        }
         let now = Instant::now();
         let mut index = 0;
         while let Some(shared) = self.0.get_mut(index) {

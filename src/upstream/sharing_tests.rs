@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::multiplex::SETTINGS_GRACE;
-use super::{Breach, Failure, Head, Http2, Outbound, Pool, Progress, Timeouts, TransportSettings, attempt};
+use super::{Breach, Failure, Head, Http2, Outbound, Pool, Timeouts, TransportSettings, attempt};
 use crate::body::{Beginning, Passing, Payload};
 use crate::shutdown::Shutdown;
 
@@ -41,7 +41,7 @@ pub(super) fn get(path: &'static str) -> Outbound {
 }
 
 pub(super) async fn send(pool: &Arc<Pool>, outbound: &Outbound) -> Result<Head, Failure> {
-    attempt(pool, outbound, false, Timeouts::for_tests(), &Progress::default()).await
+    attempt(pool, outbound, false, Timeouts::for_tests(), Arc::default()).await
 }
 
 pub(super) async fn fetch(pool: &Arc<Pool>, path: &'static str) -> Result<Bytes, Failure> {
@@ -206,7 +206,7 @@ async fn a_fresh_connection_is_a_new_one_and_an_idle_one_is_closed_after_its_tim
     tokio::spawn(Arc::clone(&pool).maintain(Shutdown::default()));
     assert_eq!(fetch(&pool, "/").await.unwrap(), "0");
     assert_eq!(fetch(&pool, "/").await.unwrap(), "0");
-    let fresh = attempt(&pool, &get("/"), true, Timeouts::for_tests(), &Progress::default()).await.unwrap();
+    let fresh = attempt(&pool, &get("/"), true, Timeouts::for_tests(), Arc::default()).await.unwrap();
     assert_eq!(fresh.body.collect().await.unwrap().to_bytes(), "1");
     for _ in 0..3 {
         sleep(Duration::from_secs(45)).await;

@@ -1,5 +1,6 @@
 //! One request on an HTTP/2 connection: what goes out, what comes back, and what went wrong. In paused time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -208,7 +209,7 @@ async fn a_clients_pauses_cost_the_upstream_nothing_and_its_faults_are_its_own()
     let (pool, mut upstream) = pool(Http2::PriorKnowledge, 1, 1000);
     let (mut sender, body) = passing();
     let outbound = outbound(Method::POST, "/", body);
-    let progress = Progress::default();
+    let progress = Arc::<Progress>::default();
     let script = async {
         let mut server = serve_one(&mut upstream, 100).await;
         let (request, _respond) = next(&mut server).await;
@@ -224,7 +225,7 @@ async fn a_clients_pauses_cost_the_upstream_nothing_and_its_faults_are_its_own()
         let error = while_serving(&mut server, body.data()).await.unwrap().unwrap_err();
         assert_eq!(error.reason(), Some(Reason::CANCEL), "the upstream must not take it for complete");
     };
-    let attempt = attempt(&pool, &outbound, false, Timeouts::for_tests(), &progress);
+    let attempt = attempt(&pool, &outbound, false, Timeouts::for_tests(), Arc::clone(&progress));
     let (end, ()) = tokio::join!(attempt, script);
     assert!(matches!(end, Err(Failure::Client(ClientFault::Broken))), "{end:?}");
 }
@@ -236,7 +237,7 @@ async fn a_request_is_written_when_the_upstream_has_taken_its_last_byte() {
     sender.send_data(Bytes::from(vec![7; 200_000])).await.unwrap();
     drop(sender);
     let outbound = outbound(Method::POST, "/", body);
-    let progress = Progress::default();
+    let progress = Arc::<Progress>::default();
     let script = async {
         let mut server = serve_one(&mut upstream, 100).await;
         let (request, mut respond) = next(&mut server).await;
@@ -260,7 +261,7 @@ async fn a_request_is_written_when_the_upstream_has_taken_its_last_byte() {
         answer(&mut respond, "ok");
         while_serving(&mut server, sleep(Duration::from_secs(1))).await;
     };
-    let attempt = attempt(&pool, &outbound, false, Timeouts::for_tests(), &progress);
+    let attempt = attempt(&pool, &outbound, false, Timeouts::for_tests(), Arc::clone(&progress));
     let (end, ()) = tokio::join!(attempt, script);
     assert_eq!(end.unwrap().parts.status, 200);
 }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
+use rustls::ClientConnection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -22,14 +23,19 @@ pub(super) enum Stream {
 impl Stream {
     /// Whether TLS has agreed on HTTP/2.
     pub(super) fn has_negotiated_http2(&self) -> bool {
+        self.tls().is_some_and(|tls| tls.alpn_protocol() == Some(b"h2"))
+    }
+
+    /// What TLS has agreed on, where it is spoken.
+    pub(super) fn tls(&self) -> Option<&ClientConnection> {
         match self {
             Self::Tls(stream) => match stream.inner() {
-                MaybeHttpsStream::Https(tls) => tls.inner().get_ref().1.alpn_protocol() == Some(b"h2"),
-                MaybeHttpsStream::Http(_) => false,
+                MaybeHttpsStream::Https(tls) => Some(tls.inner().get_ref().1),
+                MaybeHttpsStream::Http(_) => None,
             },
-            Self::Tcp(_) => false,
+            Self::Tcp(_) => None,
             #[cfg(test)]
-            Self::Memory(_) => false,
+            Self::Memory(_) => None,
         }
     }
 }

@@ -107,7 +107,6 @@ impl Queue {
         self.waiters.is_empty()
     }
 
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.waiters.len()
     }

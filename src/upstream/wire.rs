@@ -172,11 +172,12 @@ impl Gauge {
         self.progress.store(self.now(), Relaxed);
     }
 
-    /// hyper flushes only when its own buffer is empty: after the body's end, that is the end of the request.
-    fn flushed(&self) {
+    /// hyper flushes only when its own buffer is empty: after the body's end, that is the end of the request. Its last byte
+    /// was taken then.
+    fn flushed(&self, last: u64) {
         let is_end = self.body_ended.load(Relaxed) && self.flushed.load(Acquire) == 0;
         if is_end && self.written.load(Relaxed) > self.written_before.load(Relaxed) {
-            self.flushed.store(self.now(), Relaxed);
+            self.flushed.store(last, Relaxed);
         }
     }
 
@@ -207,7 +208,7 @@ impl Unflushed {
 
     fn flushed(&self) {
         if self.is_any.swap(false, Acquire) {
-            self.gauges().drain(..).for_each(|gauge| gauge.flushed());
+            self.gauges().drain(..).for_each(|gauge| gauge.flushed(gauge.now()));
         }
     }
 
@@ -309,7 +310,7 @@ impl<S: AsyncWrite + Unpin, G: Unpin> AsyncWrite for Wire<S, G> {
         }
         match &this.unflushed {
             Some(unflushed) => unflushed.flushed(),
-            None => this.gauge.flushed(),
+            None => this.gauge.flushed(this.gauge.progress.load(Relaxed)),
         }
         Poll::Ready(Ok(()))
     }

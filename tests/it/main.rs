@@ -27,6 +27,8 @@ mod hostile;
 mod kit;
 mod lanes;
 mod lifecycle;
+mod metrics;
+mod probe;
 mod proxies;
 mod race;
 mod routes;

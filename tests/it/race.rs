@@ -7,6 +7,8 @@ mod replacement;
 mod retry;
 mod retry_safe;
 mod retry_statuses;
+mod timeline;
+mod trace_context;
 
 use super::upstream::{Behaviour, answer};
 

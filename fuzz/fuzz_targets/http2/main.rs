@@ -19,7 +19,7 @@ use forebay::body::Quota;
 use forebay::config::{Settings, render_problems};
 use forebay::edge::{self, Edge};
 use forebay::headers::Arrival;
-use forebay::race::{HedgeBudget, RetryBudget};
+use forebay::race::RetryBudget;
 use forebay::routes::{Route, Routes};
 use forebay::shutdown::{Shutdown, Tasks};
 use forebay::upstream::{Pool, Resolver};
@@ -58,10 +58,9 @@ static POOL: LazyLock<Arc<Pool>> = LazyLock::new(|| {
 fn new_edge() -> Arc<Edge> {
     let settings = SETTINGS.routes[0].clone();
     let budget = RetryBudget::new(settings.budget);
-    let hedge_budget = HedgeBudget::new(settings.hedge_budget_percent);
     Arc::new(Edge {
         settings: SETTINGS.edge.clone(),
-        routes: Routes::new([Route { settings, pool: Arc::clone(&POOL), budget, hedge_budget }]),
+        routes: Routes::new([Route::new(settings, Arc::clone(&POOL), budget)]),
         answers: SETTINGS.answers.clone(),
         // Less than two bodies of the largest kind.
         quota: Quota::new(1500),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use forebay::body::Quota;
 use forebay::edge::{self, Edge, HeadScanner};
-use forebay::race::{HedgeBudget, RetryBudget};
+use forebay::race::RetryBudget;
 use forebay::routes::{Route, Routes};
 use forebay::shutdown::{Shutdown, Tasks};
 use forebay::upstream::{Pool, Resolver};
@@ -25,10 +25,9 @@ static EDGE: LazyLock<Arc<Edge>> = LazyLock::new(|| {
     let resolver = Resolver::new(Duration::from_secs(30));
     let pool = Pool::new(settings.base.origin(), transport, resolver, Tasks::default()).expect("no TLS");
     let budget = RetryBudget::new(settings.budget);
-    let hedge_budget = HedgeBudget::new(settings.hedge_budget_percent);
     Arc::new(Edge {
         settings: SETTINGS.edge.clone(),
-        routes: Routes::new([Route { settings, pool, budget, hedge_budget }]),
+        routes: Routes::new([Route::new(settings, pool, budget)]),
         answers: SETTINGS.answers.clone(),
         quota: Quota::new(1 << 30),
         shutdown: Shutdown::default(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use forebay::body::{Collected, Limits, Payload, Quota, Snapshot};
 use forebay::edge::{Framing, Onward, guard, outbound};
+use forebay::time::LazyDeadline;
 use forebay::upstream::Outbound;
 use http::{Method, Request, StatusCode};
 use http_body_util::Full;
@@ -92,7 +93,9 @@ pub async fn fate(seen: &Seen) -> Fate {
         Some(Ok(body)) => body,
     };
     let limits = Limits { max: u64::MAX, progress: Duration::from_secs(1) };
-    let collected = Snapshot::collect(&mut Full::new(Bytes::from(body.clone())), limits, &QUOTA).await;
+    let collected =
+        Snapshot::collect(&mut Full::new(Bytes::from(body.clone())), limits, &QUOTA, &mut LazyDeadline::default())
+            .await;
     let Ok(Collected::Whole(snapshot)) = collected else { panic!("it is short") };
     let onward = Onward::new(&SETTINGS.routes[0], &target, &[]).unwrap_or_else(|_| panic!("the target is short"));
     let (edge, settings, body_kept) = (&SETTINGS.edge, &SETTINGS.routes[0], Payload::Kept(snapshot));

@@ -20,7 +20,7 @@ use forebay::body::{Payload, Quota};
 use forebay::config::Settings;
 use forebay::edge::{Edge, Onward, guard, outbound};
 use forebay::headers::Arrival;
-use forebay::race::{HedgeBudget, RetryBudget};
+use forebay::race::RetryBudget;
 use forebay::routes::{Lane, Route, Routes};
 use forebay::shutdown::{Shutdown, Tasks};
 use forebay::upstream::{BaseUrl, Pool, Resolver, TransportSettings};
@@ -91,8 +91,7 @@ fn configured(lines: &[&[u8]]) -> Option<(Settings, Vec<Reference>)> {
 fn edge(settings: Settings) -> Arc<Edge> {
     let routes = settings.routes.into_iter().map(|settings| {
         let budget = RetryBudget::new(settings.budget);
-        let hedge_budget = HedgeBudget::new(settings.hedge_budget_percent);
-        Route { settings, pool: Arc::clone(&POOL), budget, hedge_budget }
+        Route::new(settings, Arc::clone(&POOL), budget)
     });
     Arc::new(Edge {
         routes: Routes::new(routes),

@@ -6,11 +6,13 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
 use super::scenes::Scene;
+use crate::cli::paragraph::paragraph;
 
-/// The widths of the two columns, and of running text.
+/// The widths of the two columns.
 const LEFT: usize = 29;
 const RIGHT: usize = 61;
-const TEXT: usize = 92;
+/// Where running text begins.
+const INDENT: &str = "    ";
 
 /// Whose column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,10 +69,10 @@ impl<'a, W: Write> Stage<'a, W> {
         }
         for text in &self.cut {
             writeln!(self.out)?;
-            paragraph(self.out, text)?;
+            paragraph(self.out, INDENT, INDENT, text)?;
         }
         writeln!(self.out)?;
-        paragraph(self.out, self.scene.note)
+        paragraph(self.out, INDENT, INDENT, self.scene.note)
     }
 
     /// What there is room for. What was cut is shown in full after the scene.
@@ -88,20 +90,4 @@ fn line(out: &mut impl Write, time: &str, left: &str, right: &str) -> io::Result
     let line = format!("{time:>6}  {left:LEFT$}{right}");
     writeln!(out, "  {}", line.trim_end())?;
     out.flush()
-}
-
-/// Running text, broken at blanks.
-fn paragraph(out: &mut impl Write, text: &str) -> io::Result<()> {
-    let mut line = String::new();
-    for word in text.split(' ') {
-        if !line.is_empty() && line.len() + 1 + word.len() > TEXT {
-            writeln!(out, "    {line}")?;
-            line.clear();
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    writeln!(out, "    {line}")
 }

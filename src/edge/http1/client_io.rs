@@ -15,6 +15,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout};
 
+use super::foresight::plain_length;
 use super::framing::{BodyScanner, HeadScanner};
 use super::quotes::QuoteScanner;
 use super::turn::Turn;
@@ -48,7 +49,7 @@ pub(in crate::edge) enum Refusal {
 enum At {
     /// In front of a head, or in it.
     Head(HeadScanner),
-    /// A complete head was handed to hyper, nothing behind it.
+    /// A complete head was handed to hyper, and behind it at most so much of its body as is beyond doubt.
     HeadEnd,
     /// In the body of the exchange under way.
     Body(BodyScanner),
@@ -64,6 +65,8 @@ pub(super) struct ClientIo<S> {
     at: At,
     /// Read from the socket, not yet shown to hyper.
     held: BytesMut,
+    /// Bytes of the body that hyper was given together with the head.
+    given: u64,
     query: QuoteScanner,
     /// The clock of the head, or of idleness.
     waiting: LazyDeadline,
@@ -86,6 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
             clocks,
             at: At::Head(HeadScanner::default()),
             held,
+            given: 0,
             query: QuoteScanner::default(),
             waiting,
             writing: WriteClock::new(clocks.write),
@@ -151,7 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
     /// Follows what hyper did since the last call.
     fn catch_up(&mut self) {
         if matches!(self.at, At::HeadEnd) && self.turn.is_exchange() {
-            let body = BodyScanner::new(self.turn.framing());
+            let body = BodyScanner::behind(self.turn.framing(), self.given);
             self.at = if body.is_done() { At::Behind } else { At::Body(body) };
         }
     }
@@ -204,10 +208,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
             self.has_ended = true;
             return Poll::Ready(Ok(()));
         }
+        let is_begin = !head.has_begun();
         let end = head.scan(new);
+        let foreseen = end.filter(|_| is_begin).and_then(|length| plain_length(&new[..length]));
         self.turn.with_quotes(|quotes| self.query.replace(&mut buf.filled_mut()[before..], quotes));
         if head.has_begun() && self.turn.is_idle() {
-            if self.has_served {
+            if self.has_served && end.is_none() {
                 self.waiting.set(Instant::now() + self.clocks.head);
             }
             self.turn.head_began();
@@ -218,7 +224,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         }
         self.at = At::Head(head);
         if let Some(length) = end {
-            self.hold_back(buf, before + length);
+            let behind = before + length;
+            let body = foreseen.map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX));
+            let given = body.min(buf.filled().len() - behind);
+            self.given = given as u64;
+            self.turn.foresee(foreseen.filter(|_| given > 0));
+            self.hold_back(buf, behind + given);
             self.waiting.clear();
             self.at = At::HeadEnd;
         }

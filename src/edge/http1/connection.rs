@@ -16,7 +16,6 @@ use hyper::service::Service;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
-use tracing::Instrument;
 
 use super::client_io::ClientIo;
 use super::framing::Framing;
@@ -27,6 +26,7 @@ use crate::edge::guard::MAX_FIELDS;
 use crate::edge::outgoing::{Carrier, OutBody};
 use crate::edge::{Edge, EdgeSettings, respond, tunnel, wording};
 use crate::headers::Arrival;
+use crate::telemetry::in_span;
 use crate::time::LazyDeadline;
 
 /// What hyper may buffer in each direction, unless a head may be larger: what a client costs that does not read, or that
@@ -52,10 +52,12 @@ where
     let refused = io.refusal().map(wording::refusal);
     if let Some(answer) = &refused {
         let (status, outcome) = (answer.code.status().as_u16(), answer.code.as_str());
+        edge.routes.unrouted().exchanges.count(outcome);
         tracing::info!(client = %arrival.peer, status, outcome, "request refused");
     }
     let last_words = refused.map(|answer| respond::bytes(&answer, &edge.answers));
-    io.close(&last_words.unwrap_or_default()).await;
+    // Boxed, like the tunnel: a connection that is open needs no room for its end.
+    Box::pin(io.close(&last_words.unwrap_or_default())).await;
 }
 
 /// The one place where hyper's defaults for clients are decided.
@@ -82,9 +84,13 @@ where
 {
     let mut draining = pin!(edge.shutdown.draining());
     let mut cutting = pin!(edge.shutdown.cutting());
-    let (mut is_draining, mut last) = (false, LazyDeadline::default());
+    let (mut is_asked, mut is_draining, mut last) = (false, false, LazyDeadline::default());
     poll_fn(|cx| {
-        is_draining = is_draining || draining.as_mut().poll(cx).is_ready();
+        // Asked once, so that it wakes this task; from then on a load says the same.
+        if !is_draining && (!is_asked || edge.shutdown.is_draining()) {
+            is_asked = true;
+            is_draining = draining.as_mut().poll(cx).is_ready();
+        }
         if is_draining && last.at().is_none() && cutting.as_mut().poll(cx).is_ready() {
             last.set(Instant::now() + LAST_BYTES);
         }
@@ -115,7 +121,7 @@ impl Service<Request<Incoming>> for Exchanges {
         let (edge, arrival) = (Arc::clone(&self.edge), self.arrival);
         let carrier = Carrier::Http1(Arc::clone(&self.turn));
         let span = tracing::debug_span!("exchange", client = %arrival.peer, method = %request.method());
-        Box::pin(async move { Ok(exchange(&edge, &carrier, arrival, request).await) }.instrument(span))
+        in_span(span, exchange(edge, carrier, arrival, request))
     }
 }
 

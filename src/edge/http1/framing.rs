@@ -130,6 +130,14 @@ impl BodyScanner {
         })
     }
 
+    /// A scanner for a body of which so many bytes have come already: none, unless its length is known.
+    pub fn behind(framing: Framing, taken: u64) -> Self {
+        match framing {
+            Framing::Length(length) => Self::new(Framing::Length(length.saturating_sub(taken))),
+            framing => Self::new(framing),
+        }
+    }
+
     /// Whether the last byte of the body has come.
     pub fn is_done(&self) -> bool {
         self.0 == BodyAt::Done

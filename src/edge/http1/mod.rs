@@ -1,10 +1,11 @@
 //! HTTP/1 with a client: one request at a time (RFC 9112).
 //!
 //! `connection` runs hyper on a socket that `client_io` guards; `turn` is what the two and the exchange tell each other,
-//! `framing` finds where heads and bodies end, and `quotes` carries what hyper's `Uri` cannot hold.
+//! `framing` finds where heads and bodies end, `foresight` what hyper may have at once, and `quotes` carries what hyper's `Uri` cannot hold.
 
 mod client_io;
 mod connection;
+mod foresight;
 mod framing;
 mod quotes;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod turn;
 
 pub(super) use client_io::Refusal;
 pub(super) use connection::serve;
+pub use foresight::plain_length;
 pub use framing::{BodyScanner, Framing, HeadScanner};
 pub(super) use quotes::in_target as quotes_in_target;
 pub(super) use turn::Turn;

@@ -14,23 +14,30 @@
 //!
 //! What hyper writes outside of an exchange can only be its refusal of a head, and is worded anew.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use super::framing::Framing;
 use crate::edge::tunnel::Tunnel;
+use crate::time::LazyDeadline;
 
 /// What the connection's exchanges and its socket tell each other. All of it happens in one task.
 #[derive(Default)]
 pub(in crate::edge) struct Turn {
     stage: AtomicU8,
     framing: AtomicU64,
+    /// The length of the body as it was read before hyper did, if hyper was given bytes of it.
+    foreseen: AtomicU64,
+    is_ambiguous: AtomicBool,
     /// A response that broke off waits until all of it that came is with the client.
     flush: AtomicU8,
     /// Where a `"` belongs in the query of the request at hand; see `quotes`.
     quotes: Mutex<Vec<u32>>,
     /// What the connection becomes once hyper has written its `101`.
     tunnel: Mutex<Option<Box<Tunnel>>>,
+    /// Deadlines of an exchange come one after the other, and nearly always later than the one before: one timer serves
+    /// them all, and is hardly ever set anew.
+    timer: Mutex<LazyDeadline>,
 }
 
 const IDLE: u8 = 0;
@@ -38,6 +45,8 @@ const HEAD: u8 = 1;
 const EXCHANGE: u8 = 2;
 const ANSWERED: u8 = 3;
 const CHUNKED: u64 = u64::MAX;
+/// Nothing was foreseen. A body of this length has none of its bytes here.
+const NOTHING: u64 = 0;
 const FLUSH_UNASKED: u8 = 0;
 const FLUSH_ASKED: u8 = 1;
 const FLUSHED: u8 = 2;
@@ -46,6 +55,17 @@ impl Turn {
     /// Where a `"` belongs in the query of the request at hand: for who finds them, and for who sends them on.
     pub(in crate::edge) fn with_quotes<T>(&self, with: impl FnOnce(&mut Vec<u32>) -> T) -> T {
         with(&mut self.quotes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The timer of the connection's exchanges, without a deadline.
+    pub(in crate::edge) fn take_timer(&self) -> LazyDeadline {
+        std::mem::take(&mut self.timer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Keeps it for the next exchange.
+    pub(in crate::edge) fn keep_timer(&self, mut timer: LazyDeadline) {
+        timer.clear();
+        *self.timer.lock().unwrap_or_else(PoisonError::into_inner) = timer;
     }
 
     /// The exchange under way ends in a tunnel.
@@ -58,6 +78,16 @@ impl Turn {
         self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// A head is complete, and behind it begins a body of this length, of which hyper is given some bytes; or nothing is.
+    pub(super) fn foresee(&self, length: Option<u64>) {
+        self.foreseen.store(length.unwrap_or(NOTHING), Relaxed);
+    }
+
+    /// Whether hyper has found another body than the one it was given bytes of. What it holds is then not to be trusted.
+    pub(in crate::edge) fn is_ambiguous(&self) -> bool {
+        self.is_ambiguous.load(Relaxed)
+    }
+
     /// hyper has parsed a head: an exchange begins, with a body framed so.
     pub(super) fn begin(&self, framing: Framing) {
         let code = match framing {
@@ -66,6 +96,8 @@ impl Turn {
             Framing::Chunked => CHUNKED,
         };
         self.framing.store(code, Relaxed);
+        let foreseen = self.foreseen.load(Relaxed);
+        self.is_ambiguous.store(foreseen != NOTHING && foreseen != code, Relaxed);
         self.flush.store(FLUSH_UNASKED, Relaxed);
         self.stage.store(EXCHANGE, Relaxed);
     }

@@ -15,7 +15,6 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, timeout};
-use tracing::Instrument;
 
 use super::socket::Socket;
 use super::streams::Streams;
@@ -26,6 +25,7 @@ use crate::edge::rewound::Rewound;
 use crate::edge::{Edge, EdgeSettings};
 use crate::headers::Arrival;
 use crate::shutdown::Tasks;
+use crate::telemetry::in_span;
 use crate::time::LazyDeadline;
 
 /// Exchanges at once on one connection. Each may hold what one HTTP/1 connection may hold.
@@ -167,7 +167,7 @@ impl Service<Request<Incoming>> for Exchanges {
         let carrier = Carrier::Http2(self.streams.begin());
         let (edge, arrival) = (Arc::clone(&self.edge), self.arrival);
         let span = tracing::debug_span!("exchange", client = %arrival.peer, method = %request.method());
-        Box::pin(async move { Ok(exchange(&edge, &carrier, arrival, request).await) }.instrument(span))
+        in_span(span, exchange(edge, carrier, arrival, request))
     }
 }
 

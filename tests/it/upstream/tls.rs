@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
@@ -43,8 +43,14 @@ impl Authority {
 
     /// A new certificate.
     pub fn issue(&self) -> Certificate {
+        self.issue_until(4000, 1, 1)
+    }
+
+    /// A new certificate that is valid until this day.
+    pub fn issue_until(&self, year: i32, month: u8, day: u8) -> Certificate {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+        params.not_after = date_time_ymd(year, month, day);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Certificate {
             pem: certificate.pem(),
