@@ -18,11 +18,11 @@ use forebay::dialect::{self, Dialect, EventBoundary};
 use forebay::edge::{BodyScanner, Framing, HeadScanner, guard};
 use forebay::headers::hop;
 use forebay::ids::AttemptNo;
-use forebay::race::{self, HedgeBudget, Input, Limits, Mode, Plan, Quality, RetryBudget, Step};
+use forebay::race::{self, Input, Limits, Mode, Plan, Quality, RetryBudget, Step};
 use forebay::routes::{Route, Routes};
 use forebay::shutdown::Tasks;
 use forebay::size::ByteSize;
-use forebay::time::Offset;
+use forebay::time::{LazyDeadline, Offset};
 use forebay::upstream::{Pool, Resolver};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 
@@ -143,7 +143,7 @@ fn snapshot(runtime: &tokio::runtime::Runtime, body: &Bytes) -> Snapshot {
         body.chunks(64 << 10).map(|piece| Ok::<_, std::io::Error>(http_body::Frame::data(body.slice_ref(piece))));
     let mut body = http_body_util::StreamBody::new(futures_util::stream::iter(pieces.collect::<Vec<_>>()));
     let limits = BodyLimits { max: 1 << 30, progress: Duration::from_secs(1) };
-    match runtime.block_on(Snapshot::collect(&mut body, limits, &Quota::new(1 << 30))) {
+    match runtime.block_on(Snapshot::collect(&mut body, limits, &Quota::new(1 << 30), &mut LazyDeadline::default())) {
         Ok(Collected::Whole(snapshot)) => snapshot,
         Ok(_) | Err(_) => unreachable!("it is below the limit"),
     }
@@ -170,11 +170,9 @@ fn routes(c: &mut Criterion) {
             Tasks::default(),
         );
         let Ok(pool) = pool else { return };
-        let routes = Routes::new(settings.routes.into_iter().map(|settings| Route {
-            pool: Arc::clone(&pool),
-            budget: RetryBudget::new(settings.budget),
-            hedge_budget: HedgeBudget::new(settings.hedge_budget_percent),
-            settings,
+        let routes = Routes::new(settings.routes.into_iter().map(|settings| {
+            let budget = RetryBudget::new(settings.budget);
+            Route::new(settings, Arc::clone(&pool), budget)
         }));
         c.bench_function(&format!("routes/find_behind_{others}"), |b| {
             b.iter(|| routes.find(black_box("/v1/chat/completions")).is_some());
