@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use bed::client::Client;
 use bed::cores::Cores;
+use bed::exchange::Exchange;
 use bed::process::{Process, free_port};
 use bed::usage::{Cpu, Memory};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::cases::{Case, Load};
 use crate::load::Clients;
@@ -118,15 +120,15 @@ async fn peak(case: &Case, process: &Process) -> io::Result<Sample> {
     Ok(Sample { figure: number(after - before), rate, median: Duration::ZERO })
 }
 
-/// Some plain requests: what is made at the first one is not the cost of a stream.
+/// Some plain requests, all answered: what is made at the first one is not the cost of a stream.
 async fn one_at_a_time(case: &Case, process: &Process) -> io::Result<()> {
-    let warm_up = Case { load: Load::Requests(bed::exchange::Exchange::chat), connections: 1, streams: 1, ..*case };
-    let clients = Clients::start(&warm_up, process.address).await?;
-    while clients.tally.units.get() < 100 {
-        well(&clients)?;
-        sleep(POLL).await;
+    let mut clients = Client::connect(process.address, case.protocols.0, 1).await?;
+    for client in &mut clients {
+        for _ in 0..100 {
+            timeout(PATIENCE, client.ask(&Exchange::chat(), |_| ())).await??;
+        }
     }
-    well(&clients)
+    Ok(())
 }
 
 /// No answer is allowed to be wrong.
