@@ -53,19 +53,23 @@ fn run(options: &Options) -> io::Result<()> {
         }
     }
     let cores = Cores::take()?;
-    let report = bed::run(measure(options, &targets, cores))?;
+    let (report, failed) = bed::run(measure(options, &targets, cores))?;
     let text = report.markdown(&targets, options.rounds)?;
-    if options.readme {
+    if failed == 0 && options.readme {
         return report::put_into_readme(&text);
     }
     print!("{text}");
-    Ok(())
+    match failed {
+        0 => Ok(()),
+        _ => Err(io::Error::other(format!("{failed} measurements failed, see above"))),
+    }
 }
 
-async fn measure(options: &Options, targets: &[Target], cores: Cores) -> io::Result<Report> {
+/// The report, and how many measurements are missing in it.
+async fn measure(options: &Options, targets: &[Target], cores: Cores) -> io::Result<(Report, usize)> {
     let (http1, http2) = (Upstream::start(Protocol::Http1).await?, Upstream::start(Protocol::Http2).await?);
     let scratch = Scratch::new()?;
-    let mut report = Report::default();
+    let (mut report, mut failed) = (Report::default(), 0);
     for case in &options.cases {
         let upstream = if case.protocols.1 == Protocol::Http2 { &http2 } else { &http1 };
         let measured = |target: &Target| Measured { kind: target.kind, samples: Vec::new() };
@@ -81,8 +85,14 @@ async fn measure(options: &Options, targets: &[Target], cores: Cores) -> io::Res
                 let name = target.kind.name();
                 let folder = scratch.folder(&format!("{}-{}-{round}", case.name, target.kind.word()))?;
                 let sample = sample::take(case, target, upstream.address, cores, options.spans, &folder).await;
-                let sample =
-                    sample.map_err(|error| io::Error::other(format!("{} through {name}: {error}", case.name)))?;
+                let sample = match sample {
+                    Ok(sample) => sample,
+                    Err(error) => {
+                        eprintln!("{:<16} round {:<2} {name:<8} FAILED: {error}", case.name, round + 1);
+                        failed += 1;
+                        continue;
+                    }
+                };
                 let figure = report::shown(sample.figure, case.load.unit());
                 eprintln!(
                     "{:<16} round {:<2} {name:<8} {figure:>10}  {:>9.0}/s  median {:.1?}",
@@ -96,5 +106,5 @@ async fn measure(options: &Options, targets: &[Target], cores: Cores) -> io::Res
         }
         report.add(case, measured);
     }
-    Ok(report)
+    Ok((report, failed))
 }

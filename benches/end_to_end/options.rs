@@ -33,8 +33,8 @@ Usage: cargo run --release -p forebay-benches --bin end_to_end -- [OPTIONS] [CAS
   --help           this text
 
 The proxy has one core, the upstream and the clients (in this process) another one. Every measurement starts the proxy anew,
-and the proxies take turns. Every answer is checked for its status and its length; a single wrong one ends the run with exit
-status 1. Figures are processor time per request or event, from the kernel's counters of the proxy's threads, unless their
+and the proxies take turns. Every answer is checked for its status and its length: with a single wrong one the measurement
+does not count, and the exit status is 1. Figures are processor time per request or event, from the kernel's counters of the proxy's threads, unless their
 unit says otherwise. They compare within one run only, and on a machine that does nothing else.
 
 Envoy is `envoy` in PATH, or what ENVOY names. 10,000 connections need a limit of open files (ulimit -Hn) above 10,500.
