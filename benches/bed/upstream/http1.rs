@@ -36,7 +36,11 @@ pub(super) async fn serve(stream: TcpStream, desk: &Desk) -> io::Result<()> {
                 );
                 writer.write_all(&out).await?;
                 loop {
-                    let (event, last) = events.next().await;
+                    // A proxy that is gone leaves nothing behind. (None sends the next request before this one's answer.)
+                    let (event, last) = tokio::select! {
+                        next = events.next() => next,
+                        gone = reader.head() => return gone.map(drop),
+                    };
                     out.clear();
                     out.extend_from_slice(format!("{:x}\r\n", event.len()).as_bytes());
                     out.extend_from_slice(event);

@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::Protocol;
 use crate::exchange::{DONE, EVENT, LONG, SMALL, completion};
@@ -38,9 +38,12 @@ impl Upstream {
         let desk = Rc::new(Desk::new());
         let pace = Rc::clone(&desk.pace);
         tokio::task::spawn_local(async move {
-            // An error of one accept (no more files) is the clients' to report: they count what is not answered.
             loop {
-                let Ok((stream, _)) = listener.accept().await else { continue };
+                // That there are no more files is the clients' to report: they count what is not answered.
+                let Ok((stream, _)) = listener.accept().await else {
+                    sleep(Duration::from_millis(10)).await;
+                    continue;
+                };
                 let _ = stream.set_nodelay(true);
                 let desk = Rc::clone(&desk);
                 // Connections end when the proxy closes them, in whatever way.

@@ -1,4 +1,5 @@
-//! HAProxy. Without `http-no-delay` it keeps small pieces of a stream back; it repeats only requests that fit its buffer.
+//! HAProxy. With a quarter of its files in use it would keep no connection to the upstream, which is the limit's fault here.
+//! Without `http-no-delay` it keeps small pieces of a stream back; it repeats only requests that fit its buffer.
 
 use std::fmt::Write;
 use std::fs;
@@ -15,9 +16,9 @@ pub(super) fn prepare(command: &mut Command, place: &Place) -> io::Result<()> {
     let patience = if place.setting == Setting::Impatient { IMPATIENT.as_millis() } else { 300_000 };
     let mut routes = String::new();
     if place.setting == Setting::Routes {
-        for prefix in other_prefixes() {
-            let _ = writeln!(routes, "  use_backend upstream if {{ path_beg {prefix}/ }}");
-        }
+        let map = place.folder.join("routes.map");
+        fs::write(&map, other_prefixes().map(|prefix| format!("{prefix}/ upstream\n")).collect::<String>())?;
+        let _ = writeln!(routes, "  use_backend %[path,map_beg({},upstream)]", map.display());
     }
     let configuration = format!(
         "\
@@ -25,6 +26,8 @@ global
   nbthread 1
   maxconn 12000
   no strict-limits
+  tune.pool-high-fd-ratio 90
+  tune.pool-low-fd-ratio 80
 defaults
   mode http
   option http-no-delay
