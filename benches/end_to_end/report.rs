@@ -37,7 +37,7 @@ impl Report {
         let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--readme").collect();
         let command = format!("cargo run --release -p forebay-benches --bin end_to_end -- {}", arguments.join(" "));
         let mut text = format!(
-            "{}, {}. {}. {}\n\n\
+            "{}, {}.\n{}.\n{}\n\n\
              ```sh\n{}\n```\n\n",
             date()?,
             machine()?,

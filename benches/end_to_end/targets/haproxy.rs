@@ -17,7 +17,8 @@ pub(super) fn prepare(command: &mut Command, place: &Place) -> io::Result<()> {
     let mut routes = String::new();
     if place.setting == Setting::Routes {
         let map = place.folder.join("routes.map");
-        fs::write(&map, other_prefixes().map(|prefix| format!("{prefix}/ upstream\n")).collect::<String>())?;
+        let lines: Vec<_> = other_prefixes().map(|prefix| format!("{prefix}/ upstream\n")).collect();
+        fs::write(&map, lines.concat())?;
         let _ = writeln!(routes, "  use_backend %[path,map_beg({},upstream)]", map.display());
     }
     let configuration = format!(
