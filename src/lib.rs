@@ -32,7 +32,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 0 | [`ids`], [`time`], [`size`], [`secret`] |
+//! | 0 | [`ids`], [`time`], [`size`], [`secret`], [`gather`] |
 //! | 1 | [`shutdown`], [`telemetry`], [`stats`], [`headers`], [`dialect`], [`answer`] |
 //! | 2 | [`body`] |
 //! | 3 | [`upstream`] |
@@ -51,6 +51,7 @@ pub mod cli;
 pub mod config;
 pub mod dialect;
 pub mod edge;
+pub mod gather;
 pub mod headers;
 pub mod ids;
 pub mod race;

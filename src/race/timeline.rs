@@ -210,17 +210,17 @@ mod tests {
     fn what_starts_beside_another_is_a_hedge_and_what_follows_one_a_retry() {
         let deadline = Duration::from_secs(30);
         let (mut timeline, second) = (Timeline::default(), AttemptNo::FIRST.next());
-        timeline.started(AttemptNo::FIRST, Arc::default());
+        timeline.started(AttemptNo::FIRST, Arc::default(), Instant::now());
         timeline.refused(Why::Budget);
         assert_eq!(further(timeline.stats()), [0, 0, 0, 1]);
-        timeline.started(second, Arc::default());
-        timeline.failed(second, &Failure::HeaderTimeout(deadline));
-        timeline.failed(AttemptNo::FIRST, &Failure::HeaderTimeout(deadline));
+        timeline.started(second, Arc::default(), Instant::now());
+        timeline.failed(second, &Failure::HeaderTimeout(deadline), Instant::now());
+        timeline.failed(AttemptNo::FIRST, &Failure::HeaderTimeout(deadline), Instant::now());
         timeline.refused(Why::Budget);
-        timeline.started(second.next(), Arc::default());
+        timeline.started(second.next(), Arc::default(), Instant::now());
         assert_eq!(further(timeline.stats()), [1, 1, 1, 1]);
-        timeline.answered(second.next(), StatusCode::OK, deadline);
-        timeline.committed(second.next());
+        timeline.answered(second.next(), StatusCode::OK, deadline, Instant::now());
+        timeline.committed(second.next(), Instant::now());
         let stats = timeline.stats();
         assert_eq!([stats.rescued.get(), stats.attempts.of("timeout"), stats.attempts.of("2xx")], [1, 2, 1]);
     }
@@ -237,9 +237,9 @@ mod tests {
     #[test]
     fn a_free_replacement_is_neither() {
         let mut timeline = Timeline::default();
-        timeline.started(AttemptNo::FIRST, Arc::default());
-        timeline.failed(AttemptNo::FIRST, &Failure::PoolTimeout(Duration::ZERO));
-        timeline.started(AttemptNo::FIRST, Arc::default());
+        timeline.started(AttemptNo::FIRST, Arc::default(), Instant::now());
+        timeline.failed(AttemptNo::FIRST, &Failure::PoolTimeout(Duration::ZERO), Instant::now());
+        timeline.started(AttemptNo::FIRST, Arc::default(), Instant::now());
         assert_eq!((further(timeline.stats()), timeline.attempts()), ([0; 4], 1));
         let stats = Arc::clone(&timeline.stats);
         drop(timeline);

@@ -95,6 +95,9 @@ pub struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return f.write_str(self.0);
+        }
         for char in self.0.chars() {
             if may_mislead(char) { write!(f, "{}", char.escape_default())? } else { f.write_char(char)? }
         }

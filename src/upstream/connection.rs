@@ -1,6 +1,9 @@
 //! One connection to an upstream, with hyper's client on it.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::client::conn::http1::{Builder, SendRequest};
@@ -53,9 +56,9 @@ impl Connection {
             .map_err(|error| Failure::Connect(ConnectStage::Tcp, error.into()))?;
         // Every request on it hears of its own end; there is nobody else to tell.
         let driver = if may_switch {
-            tasks.spawn(async move { drop(connection.with_upgrades().await) })
+            tasks.spawn(Unheard(connection.with_upgrades()))
         } else {
-            tasks.spawn(async move { drop(connection.await) })
+            tasks.spawn(Unheard(connection))
         };
         Ok(Self { sender, gauge, expires: Instant::now() + age, driver })
     }
@@ -73,6 +76,17 @@ impl Connection {
     /// Waits until a request can be sent; false when that will never be.
     pub(super) async fn ready(&mut self) -> bool {
         self.sender.ready().await.is_ok()
+    }
+}
+
+/// A future of whose end nobody wants to hear. An async block around it would be twice as large.
+struct Unheard<F>(F);
+
+impl<F: Future + Unpin> Future for Unheard<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(cx).map(drop)
     }
 }
 

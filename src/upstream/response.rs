@@ -92,7 +92,8 @@ impl Body for ResponseBody {
         let this = self.get_mut();
         let frame = match &mut this.0 {
             Source::Whole(incoming, _) => {
-                ready!(Pin::new(incoming).poll_frame(cx)).map(|result| result.map_err(Self::Error::from))
+                let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+                frame.map(|result| result.map(|frame| detached(frame, incoming)).map_err(Self::Error::from))
             }
             Source::Stream(arrival) => ready!(arrival.poll_frame(cx)).map(|result| result.map_err(Self::Error::from)),
             Source::Over => None,
@@ -133,6 +134,18 @@ impl Body for ResponseBody {
             Source::Over => SizeHint::with_exact(0),
         }
     }
+}
+
+/// A chunk below this is copied out of hyper's buffer.
+const COPY_BELOW: usize = 2048;
+
+/// A short chunk in memory of its own, if others may follow. As a slice of hyper's buffer it would be alive when hyper reads
+/// again, so hyper would take a new buffer of 8 KiB for every event of a stream; with it gone, the old one serves on.
+fn detached(frame: Frame<Bytes>, incoming: &Incoming) -> Frame<Bytes> {
+    if incoming.is_end_stream() {
+        return frame;
+    }
+    frame.map_data(|data| if data.len() < COPY_BELOW { Bytes::copy_from_slice(&data) } else { data })
 }
 
 impl Drop for ResponseBody {

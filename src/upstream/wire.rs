@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::failure::Trace;
+use crate::gather::poll_write_gathered;
 
 /// The counters of one connection.
 #[derive(Debug)]
@@ -294,7 +295,7 @@ impl<S: AsyncWrite + Unpin, G: Unpin> AsyncWrite for Wire<S, G> {
         let stream = Pin::new(&mut this.stream);
         let taken = match &quoted {
             Some(bytes) => ready!(stream.poll_write(cx, bytes)),
-            None => ready!(stream.poll_write_vectored(cx, bufs)),
+            None => ready!(poll_write_gathered(stream, cx, bufs)),
         };
         this.after_write(cx, taken)
     }

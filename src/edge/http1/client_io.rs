@@ -21,6 +21,7 @@ use super::quotes::QuoteScanner;
 use super::turn::Turn;
 use crate::edge::clocks::{Clocks, WriteClock};
 use crate::edge::rewound::Rewound;
+use crate::gather::poll_write_gathered;
 use crate::time::LazyDeadline;
 
 /// How much of the next requests is taken from the socket while one is under way. Beyond it the client's departure is
@@ -171,6 +172,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         if self.held.is_empty() {
             // An emptied buffer would still keep its memory, for as long as the connection lives.
             self.held = BytesMut::new();
+            // What lies behind it in the socket comes along: given a part, hyper would ask for a larger buffer. An end or
+            // an error is told when it is met again.
+            let _ = Pin::new(&mut self.stream).poll_read(cx, buf);
         }
         Poll::Ready(Ok(()))
     }
@@ -210,7 +214,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         }
         let is_begin = !head.has_begun();
         let end = head.scan(new);
-        let foreseen = end.filter(|_| is_begin).and_then(|length| plain_length(&new[..length]));
+        // Nobody asks where nothing came behind the head.
+        let foreseen = end.filter(|end| is_begin && *end < new.len()).and_then(|length| plain_length(&new[..length]));
         self.turn.with_quotes(|quotes| self.query.replace(&mut buf.filled_mut()[before..], quotes));
         if head.has_begun() && self.turn.is_idle() {
             if self.has_served && end.is_none() {
@@ -321,7 +326,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
             let length = bufs.iter().map(|buf| buf.len()).sum();
             return this.swallow(bufs.first().map_or(&[], |buf| buf), length);
         }
-        let result = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        let result = poll_write_gathered(Pin::new(&mut this.stream), cx, bufs);
         this.writing.after(cx, result)
     }
 

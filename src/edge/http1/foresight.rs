@@ -4,7 +4,7 @@
 //! back until hyper has said how the body is framed, its bytes would be copied twice and need two more buffers. hyper still
 //! decides: where it reads a head otherwise, the request is refused.
 
-use memchr::memchr;
+use memchr::memchr_iter;
 
 /// A tab, as the comparison without case sees it.
 const FOLDED_TAB: u8 = b'\t' | 0x20;
@@ -13,10 +13,10 @@ const FOLDED_TAB: u8 = b'\t' | 0x20;
 /// no `Transfer-Encoding`, no folded line.
 pub fn plain_length(head: &[u8]) -> Option<u64> {
     let mut length = None;
-    let mut rest = head;
-    while let Some(end) = memchr(b'\n', rest) {
-        let (line, next) = rest.split_at(end + 1);
-        rest = next;
+    let mut begin = 0;
+    for end in memchr_iter(b'\n', head) {
+        let line = &head[begin..=end];
+        begin = end + 1;
         match line[0] | 0x20 {
             b'c' if has_name(line, b"content-length:") => {
                 let digits = line[b"content-length:".len()..].trim_ascii();
