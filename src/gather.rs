@@ -60,7 +60,9 @@ mod tests {
             pieces: &[IoSlice<'_>],
         ) -> Poll<io::Result<usize>> {
             self.lists += 1;
-            pieces.iter().for_each(|piece| self.written.extend_from_slice(piece));
+            for piece in pieces {
+                self.written.extend_from_slice(piece);
+            }
             Poll::Ready(Ok(pieces.iter().map(|piece| piece.len()).sum()))
         }
 

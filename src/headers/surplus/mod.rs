@@ -165,8 +165,8 @@ mod tests {
     }
 
     fn head(first: &str, fields: usize) -> String {
-        let fields: String = (0..fields).map(|index| format!("x-{index}: {index}\r\n")).collect();
-        format!("{first}\r\n{fields}")
+        let fields: Vec<String> = (0..fields).map(|index| format!("x-{index}: {index}\r\n")).collect();
+        format!("{first}\r\n{}", fields.concat())
     }
 
     #[test]
