@@ -4,22 +4,18 @@ use http::{HeaderMap, HeaderName};
 
 use super::{Dialect, Settings};
 
-// As constants: a name that is only a string is read as one at every look.
-const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
-const OPENAI_BETA: HeaderName = HeaderName::from_static("openai-beta");
-const ORIGINATOR: HeaderName = HeaderName::from_static("originator");
-const STAINLESS_LANG: HeaderName = HeaderName::from_static("x-stainless-lang");
-
 impl Dialect {
     /// Recognises the client from its request. With `DIALECT=plain` everyone is plain.
     pub fn recognise(settings: Settings, headers: &HeaderMap, path: &str) -> Self {
         if !settings.auto {
-            Self::Plain
-        } else if is_codex(headers) {
+            return Self::Plain;
+        }
+        let signs = Signs::of(headers);
+        if signs.is_codex || (signs.is_upgrade && signs.speaks_of_websockets) {
             Self::Codex
-        } else if headers.contains_key(ANTHROPIC_VERSION) || path.ends_with("/messages") {
+        } else if signs.is_anthropic || path.ends_with("/messages") {
             Self::Anthropic
-        } else if headers.contains_key(STAINLESS_LANG) || is_openai_path(path) {
+        } else if signs.is_stainless || is_openai_path(path) {
             Self::OpenAi
         } else {
             Self::Plain
@@ -27,11 +23,35 @@ impl Dialect {
     }
 }
 
-fn is_codex(headers: &HeaderMap) -> bool {
-    let starts_with =
-        |name: HeaderName, prefix: &[u8]| headers.get(name).is_some_and(|v| v.as_bytes().starts_with(prefix));
-    starts_with(ORIGINATOR, b"codex")
-        || (headers.contains_key(http::header::UPGRADE) && starts_with(OPENAI_BETA, b"responses_websockets"))
+/// What the fields say: found in one pass, because most requests have none of them.
+#[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of its own that is there or not")]
+struct Signs {
+    is_codex: bool,
+    is_upgrade: bool,
+    speaks_of_websockets: bool,
+    is_anthropic: bool,
+    is_stainless: bool,
+}
+
+impl Signs {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut signs = Self::default();
+        let begins_with = |name: &HeaderName, prefix: &[u8]| {
+            headers.get(name).is_some_and(|value| value.as_bytes().starts_with(prefix))
+        };
+        for name in headers.keys() {
+            match name.as_str() {
+                "originator" => signs.is_codex = begins_with(name, b"codex"),
+                "upgrade" => signs.is_upgrade = true,
+                "openai-beta" => signs.speaks_of_websockets = begins_with(name, b"responses_websockets"),
+                "anthropic-version" => signs.is_anthropic = true,
+                "x-stainless-lang" => signs.is_stainless = true,
+                _ => {}
+            }
+        }
+        signs
+    }
 }
 
 fn is_openai_path(path: &str) -> bool {

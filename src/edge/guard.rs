@@ -62,6 +62,9 @@ fn check_host(parts: &Parts) -> Result<(), Answer> {
     if host.is_none() && parts.version >= Version::HTTP_11 {
         return Err(refuse("The request has no Host field."));
     }
+    if parts.uri.authority().is_none() && host.is_some_and(|host| is_plain_host(host.as_bytes())) {
+        return Ok(());
+    }
     let host = match host {
         Some(value) if !value.is_empty() => {
             let host = value.to_str().ok().and_then(|text| text.parse::<Authority>().ok());
@@ -81,6 +84,16 @@ fn check_host(parts: &Parts) -> Result<(), Answer> {
     } else {
         Err(refuse("The target names another host than the Host field."))
     }
+}
+
+/// Whether this is a name or an IPv4 address with a port or without, of the usual characters: nothing to think about.
+fn is_plain_host(host: &[u8]) -> bool {
+    let mut parts = host.splitn(2, |byte| *byte == b':');
+    let name = parts.next().unwrap_or_default();
+    let is_name =
+        !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
+    // Five digits may be more than a port can be: that is http's to judge.
+    is_name && parts.next().is_none_or(|port| (1..5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit))
 }
 
 /// Whether two authorities name the same host and port.

@@ -33,7 +33,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 pub use guard::check as guard;
-pub use http1::{BodyScanner, Framing, HeadScanner, plain_length};
+pub use http1::{BodyScanner, Framing, HeadScanner};
 pub use listen::accept_loop;
 pub use onward::{Onward, outbound};
 pub use serve::serve;

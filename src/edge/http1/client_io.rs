@@ -15,15 +15,15 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout};
 
-use super::foresight::plain_length;
 use super::framing::{BodyScanner, HeadScanner};
 use super::quotes::QuoteScanner;
+use super::refusal::Refusal;
 use super::turn::Turn;
 use crate::edge::clocks::{Clocks, WriteClock};
 use crate::edge::guard::MAX_FIELDS;
 use crate::edge::rewound::Rewound;
 use crate::gather::poll_write_gathered;
-use crate::headers::Surplus;
+use crate::headers::surplus::{SHOWN, Surplus};
 use crate::time::LazyDeadline;
 
 /// How much of the next requests is taken from the socket while one is under way. Beyond it the client's departure is
@@ -31,21 +31,6 @@ use crate::time::LazyDeadline;
 const HOLD: usize = 16 * 1024;
 /// How long bytes that nobody wants are read and dropped after an answer that came early (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(2);
-
-/// Why a request was refused before it was one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::edge) enum Refusal {
-    /// Not HTTP/1.1, or ambiguous.
-    Malformed,
-    /// `#` in the target.
-    Fragment,
-    /// The head did not come in time.
-    Timeout,
-    /// The head is too large.
-    HeadTooLarge,
-    /// The target is too long.
-    TargetTooLong,
-}
 
 /// Where in the stream of requests the socket stands.
 #[derive(Clone, Copy, Debug)]
@@ -197,19 +182,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         self.held.unsplit(later);
     }
 
-    /// Bytes of a head for hyper, without the fields that it has no room for.
-    fn poll_shown(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    /// Bytes of a head for hyper, without the fields that it has no room for. Follows them with the scanner, and says where
+    /// the head ends.
+    fn poll_shown(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+        head: &mut HeadScanner,
+    ) -> Poll<io::Result<Option<usize>>> {
         let before = buf.filled().len();
         loop {
             ready!(self.poll_take(cx, buf))?;
             let came = buf.filled().len() - before;
+            if self.surplus.is_at_begin() {
+                // Nearly every head comes whole, and hyper may see all of it.
+                let mut whole = *head;
+                if let Some(end) = whole.scan(&buf.filled()[before..]).filter(|_| whole.lines() <= SHOWN) {
+                    *head = whole;
+                    return Poll::Ready(Ok(Some(end)));
+                }
+            }
             let shown = self.surplus.follow(&buf.filled()[before..]);
             buf.set_filled(before + shown);
             if let Some(released) = self.surplus.release() {
                 self.hold_first(&released);
             }
             if shown > 0 || came == 0 {
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(Ok(head.scan(&buf.filled()[before..])));
             }
         }
     }
@@ -221,7 +220,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         mut head: HeadScanner,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        if self.poll_shown(cx, buf)?.is_pending() {
+        let is_begin = !head.has_begun();
+        let Poll::Ready(end) = self.poll_shown(cx, buf, &mut head)? else {
             if self.waiting.poll(cx).is_pending() {
                 return Poll::Pending;
             }
@@ -231,16 +231,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
                 return Poll::Ready(Ok(()));
             }
             return self.refuse(Refusal::Timeout);
-        }
+        };
         let new = &buf.filled()[before..];
         if new.is_empty() {
             self.has_ended = true;
             return Poll::Ready(Ok(()));
         }
-        let is_begin = !head.has_begun();
-        let end = head.scan(new);
-        // Nobody asks where nothing came behind the head.
-        let foreseen = end.filter(|end| is_begin && *end < new.len()).and_then(|length| plain_length(&new[..length]));
+        let foreseen = end.filter(|_| is_begin).and_then(|_| head.plain_length());
         self.turn.with_quotes(|quotes| self.query.replace(&mut buf.filled_mut()[before..], quotes));
         if head.has_begun() && self.turn.is_idle() {
             if self.has_served && end.is_none() {
@@ -307,12 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
 
     /// hyper's own answers – it writes without an exchange only to refuse a head – are ours to word.
     fn swallow(&mut self, first: &[u8], length: usize) -> Poll<io::Result<usize>> {
-        let refusal = match first.get(9..12) {
-            Some(b"431") => Refusal::HeadTooLarge,
-            Some(b"414") => Refusal::TargetTooLong,
-            _ => Refusal::Malformed,
-        };
-        self.refusal.get_or_insert(refusal);
+        self.refusal.get_or_insert(Refusal::of_answer(first));
         Poll::Ready(Ok(length))
     }
 }

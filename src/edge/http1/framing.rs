@@ -6,12 +6,17 @@
 
 use memchr::memchr;
 
+use super::foresight::Foresight;
+
 /// Finds the end of a request head, and a `#` in its first line, which hyper would drop with all that follows it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeadScanner {
     at: HeadAt,
     line: FirstLine,
     has_fragment: bool,
+    /// Lines that have ended, the empty ones not counted.
+    lines: u16,
+    foresight: Foresight,
 }
 
 /// A method may contain a `#` (RFC 9110 §5.6.2), a target may not.
@@ -53,6 +58,13 @@ impl HeadScanner {
                         self.at = HeadAt::InLine;
                         return None;
                     };
+                    if self.at == HeadAt::InLine {
+                        // Its beginning is gone.
+                        self.foresight = Foresight::Doubt;
+                    } else if self.line == FirstLine::Over {
+                        self.foresight = self.foresight.after(&rest[..length]);
+                    }
+                    self.lines = self.lines.saturating_add(1);
                     index += length + 1;
                     self.at = HeadAt::AfterLf;
                     self.line = FirstLine::Over;
@@ -75,6 +87,17 @@ impl HeadScanner {
     /// Whether a byte of a head has come (empty lines do not count).
     pub fn has_begun(&self) -> bool {
         self.at != HeadAt::Start
+    }
+
+    /// Lines so far: the request line, and one for each field.
+    pub fn lines(&self) -> usize {
+        usize::from(self.lines)
+    }
+
+    /// The length of the body behind a complete head, where every parser reads it alike: one `Content-Length` of plain
+    /// digits, no `Transfer-Encoding`, no folded line.
+    pub fn plain_length(&self) -> Option<u64> {
+        self.foresight.length()
     }
 
     /// Whether the request line has a `#`.

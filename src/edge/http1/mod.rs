@@ -8,13 +8,13 @@ mod connection;
 mod foresight;
 mod framing;
 mod quotes;
+mod refusal;
 #[cfg(test)]
 mod tests;
 mod turn;
 
-pub(super) use client_io::Refusal;
 pub(super) use connection::serve;
-pub use foresight::plain_length;
 pub use framing::{BodyScanner, Framing, HeadScanner};
 pub(super) use quotes::in_target as quotes_in_target;
+pub(super) use refusal::Refusal;
 pub(super) use turn::Turn;

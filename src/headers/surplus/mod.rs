@@ -18,7 +18,7 @@ pub use split::join;
 use split::{Split, split};
 
 /// So many fields hyper is shown as they come.
-const SHOWN: usize = 90;
+pub const SHOWN: usize = 90;
 
 /// Follows the bytes of heads, and takes aside what hyper is not to see.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Surplus {
 
     /// Follows what came next. So many bytes of it may be shown; the rest was taken aside.
     pub fn follow(&mut self, chunk: &[u8]) -> usize {
-        if matches!(self.at, At::Head(lines) if lines == Lines::default()) && is_whole_and_short(chunk) {
+        if self.is_at_begin() && is_whole_and_short(chunk) {
             self.at = At::Over;
         }
         let mut shown = 0;
@@ -127,6 +127,11 @@ impl Surplus {
         }
     }
 
+    /// Whether a head begins with the next byte.
+    pub fn is_at_begin(&self) -> bool {
+        matches!(self.at, At::Head(lines) if lines == Lines::default())
+    }
+
     /// The fields that were taken from the head, if some were.
     pub fn take_fields(&mut self) -> Option<Box<HeaderMap>> {
         self.fields.take()
@@ -138,7 +143,9 @@ fn is_whole_and_short(chunk: &[u8]) -> bool {
     static END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
     let first = chunk.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).map_or(&[][..], |begin| &chunk[begin..]);
     let may_be_interim = first.starts_with(b"HTTP/1.") && first.get(9) == Some(&b'1');
-    !may_be_interim && END.find(chunk).is_some_and(|end| memchr_iter(b'\n', &chunk[..end]).count() <= SHOWN)
+    // The shortest field is "a:", and then the end of the line.
+    let is_short = |end: usize| end <= 3 * SHOWN || memchr_iter(b'\n', &chunk[..end]).count() <= SHOWN;
+    !may_be_interim && END.find(chunk).is_some_and(is_short)
 }
 
 #[cfg(test)]
