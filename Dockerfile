@@ -12,11 +12,13 @@
 #
 # Both bases are the same Debian: the binary is linked against glibc, and must not meet an older one than it was linked
 # with. (musl would make it static, but needs a target and a compiler that the official Rust image lacks.) The slim Rust
-# image has the C compiler that ring wants, and `cc` is the smallest distroless image with glibc and libgcc.
+# image has the C compiler that ring wants, but not the make that jemalloc wants as well, and `cc` is the smallest distroless
+# image with glibc and libgcc.
 ARG RUST_IMAGE=docker.io/library/rust:1.95-slim-trixie
 ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian13:nonroot
 
 FROM ${RUST_IMAGE} AS build
+RUN apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 ARG CARGO_REGISTRY=
 RUN if [ -n "$CARGO_REGISTRY" ]; then \

@@ -16,7 +16,7 @@ use forebay::body::{Collected, Limits as BodyLimits, Quota, Snapshot};
 use forebay::config::Settings;
 use forebay::dialect::{self, Dialect, EventBoundary};
 use forebay::edge::{BodyScanner, Framing, HeadScanner, guard};
-use forebay::headers::hop;
+use forebay::headers::{Notable, hop};
 use forebay::ids::AttemptNo;
 use forebay::race::{self, Input, Limits, Mode, Plan, Quality, RetryBudget, Step};
 use forebay::routes::{Route, Routes};
@@ -68,7 +68,11 @@ fn headers(c: &mut Criterion) {
     let source = HeaderName::from_static("x-forebay-source");
     let (asked, answered) = (asked(), answered());
     c.bench_function("headers/strip_request", |b| {
-        b.iter_batched_ref(|| asked.clone(), |fields| hop::strip_request(fields, &source), BatchSize::SmallInput);
+        b.iter_batched_ref(
+            || asked.clone(),
+            |fields| hop::strip_request(fields, Notable::of(fields), &source),
+            BatchSize::SmallInput,
+        );
     });
     c.bench_function("headers/strip_response", |b| {
         let strip = |fields: &mut HeaderMap| hop::strip_response(fields, &source, false);

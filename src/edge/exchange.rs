@@ -50,7 +50,7 @@ pub(super) async fn exchange(
     let client = edge.settings.trusted_proxies.client(arrival.peer, &parts.headers);
     let route = edge.routes.find(path);
     let stats = Arc::clone(route.map_or(edge.routes.unrouted(), |route| &route.stats));
-    let mut summary = Summary::new(client, parts.method.clone(), path.to_owned(), stats);
+    let mut summary = Summary::new(client, parts.method.clone(), path, stats);
     let answers = route.map_or(&edge.answers, |route| &route.settings.answers);
     let dialect = Dialect::recognise(answers.dialect, &parts.headers, path);
     let takes_trailers = !carrier.is_http1() || trailers::are_accepted(&parts.headers);

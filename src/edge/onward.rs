@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
+use http::header::{HOST, HeaderValue};
 use http::request;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Uri, Version};
@@ -12,7 +12,7 @@ use super::EdgeSettings;
 use super::http1::quotes_in_target;
 use crate::answer::{Answer, Code};
 use crate::body::Payload;
-use crate::headers::{Arrival, framing, hop, trailers};
+use crate::headers::{Arrival, Notable, framing, hop, trailers};
 use crate::routes::RouteSettings;
 use crate::upstream::{BaseUrl, Outbound};
 
@@ -74,12 +74,13 @@ pub fn outbound(
     body: Payload,
 ) -> Outbound {
     let request::Parts { method, version, mut headers, .. } = parts;
-    let was_framed = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
-    let announced = trailers::announced(&headers);
+    let notable = Notable::of(&headers);
+    let was_framed = notable.has(Notable::CONTENT_LENGTH | Notable::TRANSFER_ENCODING);
+    let announced = if notable.has(Notable::TRAILER) { trailers::announced(&headers) } else { Vec::new() };
     if version == Version::HTTP_2 {
         hop::join_cookies(&mut headers);
     }
-    hop::strip_request(&mut headers, &settings.answers.source.name);
+    hop::strip_request(&mut headers, notable, &settings.answers.source.name);
     edge.forwarded.apply(&mut headers, arrival, &edge.trusted_proxies);
     headers.insert(HOST, settings.base.host().clone());
     frame(&mut headers, &body, was_framed, announced);

@@ -19,7 +19,6 @@ use crate::time::LazyDeadline;
 use crate::upstream::{Head, Switched};
 
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// To whom an answer goes, and how it may be worded.
 #[derive(Clone, Copy)]
@@ -88,7 +87,7 @@ impl Door<'_> {
             hop::close(response.headers_mut());
         }
         let events = media::is_open_event_stream(response.headers()).then_some(self.dialect);
-        summary.relayed(response.status(), response.headers().get(REQUEST_ID));
+        summary.relayed(response.status(), response.headers());
         self.stamp(&mut response, &summary);
         let watch = Watch { idle, events, shutdown: self.shutdown.clone() };
         response.map(|body| self.carrier.send(Content::Relayed(Watched::new(body, watch, timer, summary))))
@@ -104,7 +103,7 @@ impl Door<'_> {
     ) -> Response<OutBody> {
         let mut response = Response::from_parts(head.parts, ());
         hop::strip_response(response.headers_mut(), &self.answers.source.name, false);
-        summary.relayed(response.status(), None);
+        summary.relayed(response.status(), response.headers());
         self.stamp(&mut response, &summary);
         upgrade::to_websocket(response.headers_mut());
         match self.carrier {

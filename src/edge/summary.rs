@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 
 use crate::answer::{Breakage, Code};
@@ -12,6 +12,8 @@ use crate::body::{End, Report};
 use crate::race::Timeline;
 use crate::stats::{CLIENT_GONE, RouteStats};
 use crate::telemetry::Escaped;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What is known of an exchange. Counted, and written to the log, once: when its response has ended, however it ended.
 #[derive(Debug)]
@@ -32,13 +34,13 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    pub(super) fn new(peer: IpAddr, method: Method, path: String, stats: Arc<RouteStats>) -> Self {
+    pub(super) fn new(peer: IpAddr, method: Method, path: &str, stats: Arc<RouteStats>) -> Self {
         stats.in_flight.rise();
         Self {
             start: Instant::now(),
             peer,
             method,
-            path,
+            path: if is_logged() { path.to_owned() } else { String::new() },
             timeline: Timeline::new(stats),
             status: None,
             code: None,
@@ -65,8 +67,9 @@ impl Summary {
     }
 
     /// The answer is the upstream's.
-    pub(super) fn relayed(&mut self, status: StatusCode, request_id: Option<&HeaderValue>) {
-        (self.status, self.request_id) = (Some(status), request_id.cloned());
+    pub(super) fn relayed(&mut self, status: StatusCode, headers: &HeaderMap) {
+        self.status = Some(status);
+        self.request_id = if is_logged() { headers.get(REQUEST_ID).cloned() } else { None };
         self.to_headers = self.timeline.committed_at().map(|at| at.duration_since(self.start));
     }
 
@@ -106,6 +109,11 @@ impl Summary {
             "exchange"
         );
     }
+}
+
+/// Whether anybody will read the line: what is needed for nothing else is otherwise not kept.
+fn is_logged() -> bool {
+    tracing::enabled!(tracing::Level::INFO)
 }
 
 /// Milliseconds to a tenth: more digits would only be noise.
