@@ -105,8 +105,14 @@ impl<B: Body<Data = Bytes>, R: Report> Watched<B, R> {
     /// Whether the upstream has been silent for too long.
     fn is_stalled(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(idle) = self.watch.idle else { return false };
-        let due = self.silence.at().unwrap_or_else(|| Instant::now() + idle);
-        self.silence.set(due);
+        let due = match self.silence.at() {
+            Some(due) => due,
+            None => {
+                let due = Instant::now() + idle;
+                self.silence.set(due);
+                due
+            }
+        };
         if self.silence.poll(cx).is_pending() {
             return false;
         }
