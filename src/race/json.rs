@@ -112,18 +112,16 @@ impl ObjectScanner {
                 Expected::Escape => self.escape(byte)?,
                 Expected::Hex => self.digit(byte)?,
                 Expected::Word => self.letter(byte)?,
-                Expected::Number(part) => match part.followed_by(byte)? {
-                    Some(part) => {
-                        at += if part.is_run() { run(&piece[at + 1..], u8::is_ascii_digit) } else { 0 };
-                        Expected::Number(part)
-                    }
-                    // The byte is no part of it.
-                    None => {
+                Expected::Number(part) => {
+                    let Some(part) = part.followed_by(byte)? else {
+                        // The byte is no part of it.
                         expected = Expected::CommaOrEnd;
                         continue;
-                    }
-                },
-                between if is_space(&byte) => {
+                    };
+                    at += if part.is_run() { run(&piece[at + 1..], |byte| byte.is_ascii_digit()) } else { 0 };
+                    Expected::Number(part)
+                }
+                between if is_space(byte) => {
                     at += run(&piece[at + 1..], is_space);
                     between
                 }
@@ -296,13 +294,13 @@ impl Name {
     }
 }
 
-fn is_space(byte: &u8) -> bool {
+fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 /// How many bytes of a kind come first.
-fn run(bytes: &[u8], is_one: impl Fn(&u8) -> bool) -> usize {
-    bytes.iter().position(|byte| !is_one(byte)).unwrap_or(bytes.len())
+fn run(bytes: &[u8], is_one: impl Fn(u8) -> bool) -> usize {
+    bytes.iter().position(|byte| !is_one(*byte)).unwrap_or(bytes.len())
 }
 
 /// So many words are looked through before `memchr` is asked, whose call costs as much.

@@ -55,7 +55,7 @@ fn what_is_no_object_is_malformed() {
         r#"{,"model":"m"}"#,
         r#"{"model""m"}"#,
         r#"{"model":}"#,
-        r#"{model:1}"#,
+        "{model:1}",
         r#"{"a":[1,]}"#,
         r#"{"a":[1}"#,
         r#"{"a":{"b":1]}"#,
