@@ -4,11 +4,11 @@
 //! than a copy of a few thousand bytes takes.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use smallvec::SmallVec;
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncWrite, ReadBuf};
 
 /// What is copied at most. Beyond it a list is cheaper.
 const SHORT: usize = 4096;
@@ -28,11 +28,12 @@ where
     if pieces.iter().map(|piece| piece.len()).sum::<usize>() > SHORT {
         return stream.poll_write_vectored(cx, pieces);
     }
-    let mut gathered = SmallVec::<[u8; SHORT]>::new();
+    let mut space = [MaybeUninit::uninit(); SHORT];
+    let mut gathered = ReadBuf::uninit(&mut space);
     for piece in pieces {
-        gathered.extend_from_slice(piece);
+        gathered.put_slice(piece);
     }
-    stream.poll_write(cx, &gathered)
+    stream.poll_write(cx, gathered.filled())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
@@ -85,6 +85,8 @@ pub struct LazyDeadline {
     at: Option<Instant>,
     /// Boxed: most connections of a busy server never wait long enough to need it.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Whom the timer wakes.
+    waker: Option<Waker>,
 }
 
 impl LazyDeadline {
@@ -113,9 +115,13 @@ impl LazyDeadline {
     /// The waker is woken at the deadline, and sometimes earlier for nothing.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.at else { return Poll::Pending };
+        if self.will_wake(cx.waker()) {
+            return Poll::Pending;
+        }
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
         loop {
             if timer.as_mut().poll(cx).is_pending() {
+                self.waker = Some(cx.waker().clone());
                 return Poll::Pending;
             }
             if timer.deadline() >= at {
@@ -124,10 +130,20 @@ impl LazyDeadline {
             timer.as_mut().reset(at);
         }
     }
+
+    /// Whether the timer is under way and wakes this one: polled again it would do the same, but not as fast.
+    fn will_wake(&self, waker: &Waker) -> bool {
+        let is_known = self.waker.as_ref().is_some_and(|known| known.will_wake(waker));
+        is_known && self.timer.as_ref().is_some_and(|timer| !timer.is_elapsed())
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    use std::task::Wake;
+
     use super::*;
 
     #[test]
@@ -178,5 +194,44 @@ mod tests {
         deadline.set(start + Duration::from_secs(1));
         std::future::poll_fn(|cx| deadline.poll(cx)).await;
         assert_eq!(start.elapsed().as_secs(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_polled_last_is_woken() {
+        let mut deadline = LazyDeadline::default();
+        deadline.set(Instant::now() + Duration::from_secs(1));
+        let counters = [(); 2].map(|()| Arc::new(Counter::default()));
+        for counter in [0, 0, 1, 1, 0, 1].map(|index: usize| &counters[index]) {
+            let waker = Waker::from(Arc::clone(counter));
+            assert!(deadline.poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(counters.map(|counter| counter.0.load(Relaxed)), [0, 1]);
+        assert!(deadline.poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_waker_that_a_shorter_deadline_woke_is_woken_by_the_next_one_too() {
+        let start = Instant::now();
+        let mut deadline = LazyDeadline::default();
+        let counter = Arc::new(Counter::default());
+        let waker = Waker::from(Arc::clone(&counter));
+        for second in 1..=3 {
+            deadline.set(start + Duration::from_secs(second));
+            assert!(deadline.poll(&mut Context::from_waker(&waker)).is_pending());
+            deadline.set(start + Duration::from_secs(second + 1));
+            assert!(deadline.poll(&mut Context::from_waker(&waker)).is_pending());
+            tokio::time::sleep_until(start + Duration::from_millis(1000 * second + 500)).await;
+            assert_eq!(counter.0.load(Relaxed), second);
+        }
+    }
+
+    #[derive(Default)]
+    struct Counter(AtomicU64);
+
+    impl Wake for Counter {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
     }
 }

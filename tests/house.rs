@@ -42,6 +42,8 @@ const PURE: &[&str] = &[
     "dialect",
     "headers",
     "job",
+    "race/json",
+    "race/look",
     "race/plan",
     "race/policy",
     "routes/matching",

@@ -146,9 +146,14 @@ impl Snapshot {
         self.len() == 0
     }
 
-    /// All bytes in one piece, for a look inside. Copies where they lie in several.
+    /// Its bytes, in the pieces in which they lie.
+    pub fn pieces(&self) -> &[Bytes] {
+        self.0.as_ref().map_or(&[], |segments| &segments.list)
+    }
+
+    /// All bytes in one piece. Copies where they lie in several.
     pub fn joined(&self) -> Bytes {
-        match self.0.as_ref().map_or(&[][..], |segments| &segments.list) {
+        match self.pieces() {
             [] => Bytes::new(),
             [only] => only.clone(),
             several => several.concat().into(),

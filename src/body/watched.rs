@@ -105,8 +105,13 @@ impl<B: Body<Data = Bytes>, R: Report> Watched<B, R> {
     /// Whether the upstream has been silent for too long.
     fn is_stalled(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(idle) = self.watch.idle else { return false };
-        let due = self.silence.at().unwrap_or_else(|| Instant::now() + idle);
-        self.silence.set(due);
+        let due = if let Some(due) = self.silence.at() {
+            due
+        } else {
+            let due = Instant::now() + idle;
+            self.silence.set(due);
+            due
+        };
         if self.silence.poll(cx).is_pending() {
             return false;
         }

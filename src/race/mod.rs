@@ -8,6 +8,9 @@ mod hedge_budget;
 mod hedge_tests;
 #[cfg(test)]
 mod http2_tests;
+mod json;
+#[cfg(test)]
+mod json_tests;
 mod look;
 #[cfg(test)]
 mod once_tests;
@@ -30,6 +33,7 @@ mod track;
 
 pub use aside::look;
 pub use hedge_budget::HedgeBudget;
+pub use json::{Malformed, ObjectScanner, Said};
 pub use plan::{Input, Limits, Plan, Step, Trouble, Why};
 pub use policy::{Backoff, Expectation, Mode, Policy, Quality, Retry};
 pub use retry_budget::{BudgetSettings, Further, RetryBudget, Waiting};

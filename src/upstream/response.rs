@@ -17,6 +17,9 @@ use super::sending::without_forbidden_trailers;
 use super::sharing::Seat;
 use super::upgrade::Switched;
 
+/// A chunk below this is copied out of hyper's buffer.
+const COPY_BELOW: usize = 2048;
+
 /// A complete response head and what follows it.
 #[derive(Debug)]
 pub struct Head {
@@ -59,6 +62,18 @@ impl ResponseBody {
         Self(Source::Stream(Arrival { stream, left: length, data_ended: false, _seat: seat }))
     }
 
+    /// A short chunk in memory of its own, if others may follow. As a slice of hyper's buffer it would be alive when hyper
+    /// reads again, so hyper would take a new buffer of 8 KiB for every event of a stream; with it gone, the old one serves
+    /// on.
+    fn detached(&self, data: Bytes) -> Bytes {
+        match &self.0 {
+            Source::Whole(incoming, _) if data.len() < COPY_BELOW && !incoming.is_end_stream() => {
+                Bytes::copy_from_slice(&data)
+            }
+            _ => data,
+        }
+    }
+
     /// The end of an orderly exchange.
     fn release(&mut self) {
         if let Source::Whole(_, Some(lease)) = mem::replace(&mut self.0, Source::Over)
@@ -92,21 +107,22 @@ impl Body for ResponseBody {
         let this = self.get_mut();
         let frame = match &mut this.0 {
             Source::Whole(incoming, _) => {
-                let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
-                frame.map(|result| result.map(|frame| detached(frame, incoming)).map_err(Self::Error::from))
+                ready!(Pin::new(incoming).poll_frame(cx)).map(|result| result.map_err(Self::Error::from))
             }
             Source::Stream(arrival) => ready!(arrival.poll_frame(cx)).map(|result| result.map_err(Self::Error::from)),
             Source::Over => None,
         };
         match frame {
-            Some(Ok(frame)) if frame.is_trailers() => {
-                // They are the end: nobody need ask for it.
-                this.release();
-                let frame = without_forbidden_trailers(frame);
-                let is_empty = frame.trailers_ref().is_none_or(HeaderMap::is_empty);
-                Poll::Ready((!is_empty).then_some(Ok(frame)))
-            }
-            Some(Ok(data)) => Poll::Ready(Some(Ok(data))),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => Poll::Ready(Some(Ok(Frame::data(this.detached(data))))),
+                Err(frame) => {
+                    // They are the end: nobody need ask for it.
+                    this.release();
+                    let frame = without_forbidden_trailers(frame);
+                    let is_empty = frame.trailers_ref().is_none_or(HeaderMap::is_empty);
+                    Poll::Ready((!is_empty).then_some(Ok(frame)))
+                }
+            },
             Some(Err(error)) => {
                 this.0 = Source::Over;
                 Poll::Ready(Some(Err(error)))
@@ -134,18 +150,6 @@ impl Body for ResponseBody {
             Source::Over => SizeHint::with_exact(0),
         }
     }
-}
-
-/// A chunk below this is copied out of hyper's buffer.
-const COPY_BELOW: usize = 2048;
-
-/// A short chunk in memory of its own, if others may follow. As a slice of hyper's buffer it would be alive when hyper reads
-/// again, so hyper would take a new buffer of 8 KiB for every event of a stream; with it gone, the old one serves on.
-fn detached(frame: Frame<Bytes>, incoming: &Incoming) -> Frame<Bytes> {
-    if incoming.is_end_stream() {
-        return frame;
-    }
-    frame.map_data(|data| if data.len() < COPY_BELOW { Bytes::copy_from_slice(&data) } else { data })
 }
 
 impl Drop for ResponseBody {

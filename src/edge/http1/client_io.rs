@@ -290,8 +290,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
             self.reader = Some(cx.waker().clone());
         }
         while self.held.len() < HOLD {
-            let mut space = [0; 2048];
-            let mut buf = ReadBuf::new(&mut space);
+            let mut space = [std::mem::MaybeUninit::uninit(); 2048];
+            let mut buf = ReadBuf::uninit(&mut space);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
             if buf.filled().is_empty() {
                 self.has_ended = true;
