@@ -57,12 +57,13 @@ where
     let connection = Box::pin(builder(&edge.settings, executor).serve_connection(TokioIo::new(socket), exchanges));
     drive(&edge, &streams, clocks, connection).await;
     if let Ok(mut stream) = back.try_recv() {
-        let mut sink = [0; 4096];
-        let farewell = async {
+        // In a box: it is as large as all the rest, and most connections come to it only in the end.
+        let farewell = Box::pin(async move {
+            let mut sink = [0; 4096];
             if tokio::io::AsyncWriteExt::shutdown(&mut stream).await.is_ok() {
                 while matches!(stream.read(&mut sink).await, Ok(n) if n > 0) {}
             }
-        };
+        });
         let _ = timeout(LINGER, farewell).await;
     }
 }
