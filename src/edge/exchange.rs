@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
+use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -32,55 +33,60 @@ use crate::upstream::{Head, Outbound, Switched, has_dot_segment};
 /// Serves one request: tells the story, and lets its end out through the one door.
 ///
 /// Dropping the future – the client left – cancels what is under way and tries nothing more.
-pub(super) async fn exchange(
+///
+/// The request is one place in this future, and everything below borrows it: an argument of an `async fn` is there twice.
+pub(super) fn exchange(
     edge: Arc<Edge>,
     carrier: Carrier,
     arrival: Arrival,
     request: Request<Incoming>,
-) -> Result<Response<OutBody>, Infallible> {
-    let (edge, carrier) = (&*edge, &carrier);
+) -> impl Future<Output = Result<Response<OutBody>, Infallible>> + Send {
     let (mut parts, body) = request.into_parts();
-    let body = Upload::new(body, carrier);
-    if let Some(fields) = carrier.take_fields() {
-        surplus::join(&mut parts.headers, *fields);
+    let body = Upload::new(body, &carrier);
+    async move {
+        let (edge, carrier) = (&*edge, &carrier);
+        if let Some(fields) = carrier.take_fields() {
+            surplus::join(&mut parts.headers, *fields);
+        }
+        hop::name_host(&mut parts);
+        // "OPTIONS *" is about the server as a whole, and goes to "/".
+        let path = if parts.uri.path() == "*" { "/" } else { parts.uri.path() };
+        let client = edge.settings.trusted_proxies.client(arrival.peer, &parts.headers);
+        let route = edge.routes.find(path);
+        let stats = Arc::clone(route.map_or(edge.routes.unrouted(), |route| &route.stats));
+        let mut summary = Summary::new(client, parts.method.clone(), path, stats);
+        let answers = route.map_or(&edge.answers, |route| &route.settings.answers);
+        let dialect = Dialect::recognise(answers.dialect, &parts.headers, path);
+        let takes_trailers = !carrier.is_http1() || trailers::are_accepted(&parts.headers);
+        let is_head = parts.method == Method::HEAD;
+        let door = Door { carrier, answers, dialect, is_head, takes_trailers, shutdown: &edge.shutdown };
+        let quotes = match carrier {
+            Carrier::Http1(turn) => turn.with_quotes(mem::take),
+            Carrier::Http2(_) => Vec::new(),
+        };
+        let scene = Scene { edge, carrier, arrival, dialect, quotes };
+        let mut timer = carrier.take_timer();
+        let end = {
+            let story = pin!(scene.story(route, &mut parts, body, &mut timer, &mut summary.timeline));
+            unless_cut(edge, carrier, story).await
+        };
+        Ok(match end {
+            Some(Ok(Reply::Health { is_read })) => door.health(is_read, summary),
+            Some(Ok(Reply::Redirect { location, is_read })) => door.redirect(location, is_read, summary),
+            Some(Ok(Reply::Upstream { head, route, is_read })) => {
+                door.relay(*head, route.settings.stream_idle, is_read, timer, summary)
+            }
+            Some(Ok(Reply::Switched { head, upstream, route })) => {
+                door.switch(*head, upstream, route.settings.tunnel_idle, summary)
+            }
+            Some(Err(answer)) => door.answer(&answer, summary),
+            None => {
+                let answer =
+                    Answer::new(Code::ShuttingDown, "forebay is shutting down. Try again in a moment.").closing();
+                door.answer(&answer, summary)
+            }
+        })
     }
-    hop::name_host(&mut parts);
-    // "OPTIONS *" is about the server as a whole, and goes to "/".
-    let path = if parts.uri.path() == "*" { "/" } else { parts.uri.path() };
-    let client = edge.settings.trusted_proxies.client(arrival.peer, &parts.headers);
-    let route = edge.routes.find(path);
-    let stats = Arc::clone(route.map_or(edge.routes.unrouted(), |route| &route.stats));
-    let mut summary = Summary::new(client, parts.method.clone(), path, stats);
-    let answers = route.map_or(&edge.answers, |route| &route.settings.answers);
-    let dialect = Dialect::recognise(answers.dialect, &parts.headers, path);
-    let takes_trailers = !carrier.is_http1() || trailers::are_accepted(&parts.headers);
-    let is_head = parts.method == Method::HEAD;
-    let door = Door { carrier, answers, dialect, is_head, takes_trailers, shutdown: &edge.shutdown };
-    let quotes = match carrier {
-        Carrier::Http1(turn) => turn.with_quotes(std::mem::take),
-        Carrier::Http2(_) => Vec::new(),
-    };
-    let scene = Scene { edge, carrier, arrival, dialect, quotes };
-    let mut timer = carrier.take_timer();
-    let end = {
-        let story = pin!(scene.story(route, parts, body, &mut timer, &mut summary.timeline));
-        unless_cut(edge, carrier, story).await
-    };
-    Ok(match end {
-        Some(Ok(Reply::Health { is_read })) => door.health(is_read, summary),
-        Some(Ok(Reply::Redirect { location, is_read })) => door.redirect(location, is_read, summary),
-        Some(Ok(Reply::Upstream { head, route, is_read })) => {
-            door.relay(*head, route.settings.stream_idle, is_read, timer, summary)
-        }
-        Some(Ok(Reply::Switched { head, upstream, route })) => {
-            door.switch(*head, upstream, route.settings.tunnel_idle, summary)
-        }
-        Some(Err(answer)) => door.answer(&answer, summary),
-        None => {
-            let answer = Answer::new(Code::ShuttingDown, "forebay is shutting down. Try again in a moment.").closing();
-            door.answer(&answer, summary)
-        }
-    })
 }
 
 /// Runs a future unless the process is cut first. On HTTP/1 the connection's task is woken by the cut, so asking is enough
@@ -133,7 +139,7 @@ impl<'a> Scene<'a> {
     async fn story(
         &self,
         route: Option<&'a Arc<Route>>,
-        parts: request::Parts,
+        parts: &mut request::Parts,
         body: Upload,
         timer: &mut LazyDeadline,
         timeline: &mut Timeline,
@@ -141,7 +147,7 @@ impl<'a> Scene<'a> {
         if self.carrier.is_ambiguous() {
             return Err(Answer::new(Code::BadRequest, "The length of the request's body is ambiguous.").closing());
         }
-        let target = guard::check(&parts, self.edge.settings.max_header_bytes)?;
+        let target = guard::check(parts, self.edge.settings.max_header_bytes)?;
         let is_read = body.is_end_stream();
         if self.edge.is_health_check(&parts.method, target.path()) {
             return Ok(Reply::Health { is_read });
@@ -150,8 +156,9 @@ impl<'a> Scene<'a> {
         let settings = &route.settings;
         may_pass(settings, &parts.headers, &target)?;
         let onward = Onward::new(settings, &target, &self.quotes)?;
-        if self.is_websocket(&parts, &body) {
-            let mut outbound = outbound(&self.edge.settings, settings, self.arrival, parts, onward, Payload::default());
+        if self.is_websocket(parts, &body) {
+            let mut outbound =
+                outbound(&self.edge.settings, settings, self.arrival, taken(parts), onward, Payload::default());
             upgrade::to_websocket(&mut outbound.headers);
             outbound.is_upgrade = true;
             return Box::pin(self.upgrade(route, &outbound, timer, timeline)).await;
@@ -168,8 +175,8 @@ impl<'a> Scene<'a> {
                 return Ok(Reply::Redirect { location, is_read });
             }
         };
-        let expectation = header_expectation(settings, mode, &parts, &target, &payload).await;
-        let outbound = outbound(&self.edge.settings, settings, self.arrival, parts, onward, payload);
+        let expectation = header_expectation(settings, mode, parts, &target, &payload).await;
+        let outbound = outbound(&self.edge.settings, settings, self.arrival, taken(parts), onward, payload);
         let end = race::run(course(route, mode), &outbound, expectation, timer, timeline).await;
         let is_read = outbound.body.has_ended();
         if !self.carrier.is_http1() {
@@ -253,6 +260,11 @@ impl<'a> Scene<'a> {
             },
         }
     }
+}
+
+/// The head of a request, to be made another of. Nothing is left of it where it was.
+fn taken(parts: &mut request::Parts) -> request::Parts {
+    mem::replace(parts, Request::new(()).into_parts().0)
 }
 
 fn course(route: &Route, mode: Mode) -> Course<'_> {

@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use super::http1::Turn;
-use super::http2::Stream;
+use super::http2::{Stream, StreamBody};
 use super::summary::Summary;
 use crate::body::{BrokenOff, End, Report, Watched};
 use crate::time::LazyDeadline;
@@ -54,7 +54,7 @@ impl Carrier {
             Self::Http1(turn) => OutBody::Http1 { content, broken: None, turn: Arc::clone(turn) },
             Self::Http2(stream) => {
                 stream.answer(content);
-                OutBody::Http2(Arc::clone(stream))
+                OutBody::Http2(StreamBody(Arc::clone(stream)))
             }
         }
     }
@@ -128,7 +128,7 @@ pub(super) enum OutBody {
         broken: Option<BrokenOff>,
         turn: Arc<Turn>,
     },
-    Http2(Arc<Stream>),
+    Http2(StreamBody),
 }
 
 impl Body for OutBody {
@@ -147,21 +147,21 @@ impl Body for OutBody {
                 // hyper would drop what it has not written yet, the head perhaps.
                 if turn.is_flushed() { Poll::Ready(broken.map(Err)) } else { Poll::Pending }
             }
-            Self::Http2(stream) => stream.poll_frame(cx),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Http1 { content, broken, .. } => broken.is_none() && content.is_end_stream(),
-            Self::Http2(stream) => stream.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Http1 { content, .. } => content.size_hint(),
-            Self::Http2(stream) => stream.size_hint(),
+            Self::Http2(body) => body.size_hint(),
         }
     }
 }

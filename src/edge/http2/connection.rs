@@ -16,11 +16,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, timeout};
 
+use super::answering::{Answering, StreamBody};
 use super::socket::Socket;
 use super::streams::Streams;
 use crate::edge::clocks::Clocks;
 use crate::edge::exchange::exchange;
-use crate::edge::outgoing::{Carrier, OutBody};
+use crate::edge::outgoing::Carrier;
 use crate::edge::rewound::Rewound;
 use crate::edge::{Edge, EdgeSettings};
 use crate::headers::Arrival;
@@ -56,12 +57,13 @@ where
     let connection = Box::pin(builder(&edge.settings, executor).serve_connection(TokioIo::new(socket), exchanges));
     drive(&edge, &streams, clocks, connection).await;
     if let Ok(mut stream) = back.try_recv() {
-        let mut sink = [0; 4096];
-        let farewell = async {
+        // In a box: it is as large as all the rest, and most connections come to it only in the end.
+        let farewell = Box::pin(async move {
+            let mut sink = [0; 4096];
             if tokio::io::AsyncWriteExt::shutdown(&mut stream).await.is_ok() {
                 while matches!(stream.read(&mut sink).await, Ok(n) if n > 0) {}
             }
-        };
+        });
         let _ = timeout(LINGER, farewell).await;
     }
 }
@@ -159,15 +161,16 @@ struct Exchanges {
 }
 
 impl Service<Request<Incoming>> for Exchanges {
-    type Response = Response<OutBody>;
+    type Response = Response<StreamBody>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<OutBody>, Infallible>> + Send>>;
+    type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let carrier = Carrier::Http2(self.streams.begin());
+        let stream = self.streams.begin();
+        let carrier = Carrier::Http2(Arc::clone(&stream));
         let (edge, arrival) = (Arc::clone(&self.edge), self.arrival);
         let span = tracing::debug_span!("exchange", client = %arrival.peer, method = %request.method());
-        in_span(span, exchange(edge, carrier, arrival, request))
+        Answering::new(in_span(span, exchange(edge, carrier, arrival, request)), stream)
     }
 }
 

@@ -65,16 +65,17 @@ pub(in crate::edge) struct Stream {
 
 #[derive(Default)]
 struct Outgoing {
-    content: Option<Content>,
+    /// Boxed, like what most streams never have: a stream begins long before its answer, and is small until then.
+    content: Option<Box<Content>>,
     /// The rest of a chunk that was larger than a frame.
     rest: Bytes,
     /// Since when hyper holds data that it has not come back from. The head counts: without window, hyper asks for nothing.
     handed: Option<Instant>,
     /// When it last came back for more.
     taken: Option<Instant>,
-    broken: Option<Broken>,
+    broken: Option<Box<Broken>>,
     /// What nobody reads of the request.
-    unread: Option<Unread>,
+    unread: Option<Box<Unread>>,
     /// It was overdue, and does not count any more.
     is_taken_away: bool,
     task: Option<Waker>,
@@ -240,14 +241,14 @@ impl Stream {
     /// The answer's body.
     pub(in crate::edge) fn answer(&self, content: Content) {
         let mut outgoing = self.outgoing();
-        outgoing.content = Some(content);
+        outgoing.content = Some(Box::new(content));
         outgoing.handed = Some(Instant::now());
     }
 
     /// Nobody reads the rest of the request.
     pub(in crate::edge) fn leave(&self, rest: Incoming) {
         let mut outgoing = self.outgoing();
-        outgoing.unread = Some(Unread::new(rest));
+        outgoing.unread = Some(Box::new(Unread::new(rest)));
         if let Some(task) = outgoing.task.take() {
             task.wake();
         }
@@ -276,13 +277,13 @@ impl Stream {
 
     pub(in crate::edge) fn is_end_stream(&self) -> bool {
         let outgoing = self.outgoing();
-        let is_at_end = outgoing.content.as_ref().is_some_and(Body::is_end_stream) && outgoing.unread.is_none();
+        let is_at_end = outgoing.content.as_deref().is_some_and(Body::is_end_stream) && outgoing.unread.is_none();
         is_at_end && outgoing.rest.is_empty() && outgoing.broken.is_none()
     }
 
     pub(in crate::edge) fn size_hint(&self) -> SizeHint {
         let outgoing = self.outgoing();
-        let hint = outgoing.content.as_ref().map(Body::size_hint).unwrap_or_default();
+        let hint = outgoing.content.as_deref().map(Body::size_hint).unwrap_or_default();
         match hint.exact() {
             Some(left) => SizeHint::with_exact(left + outgoing.rest.len() as u64),
             None => hint,
@@ -303,12 +304,12 @@ impl Outgoing {
             let Some(content) = &mut self.content else {
                 return Poll::Ready(Some(Err(BrokenOff(Breakage::Stalled))));
             };
-            match ready!(Pin::new(content).poll_frame(cx)) {
+            match ready!(Pin::new(&mut **content).poll_frame(cx)) {
                 Some(Ok(frame)) => return Poll::Ready(Some(Ok(self.first_of(frame)))),
                 Some(Err(error)) => {
                     let mut patience = LazyDeadline::default();
                     patience.set(Instant::now() + LAST_FLUSH);
-                    self.broken = Some(Broken { error, is_flushed: false, patience });
+                    self.broken = Some(Box::new(Broken { error, is_flushed: false, patience }));
                     streams.want_flush();
                 }
                 None => return Poll::Ready(None),
