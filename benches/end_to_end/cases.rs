@@ -87,7 +87,7 @@ const SILENT: Case = Case {
     name: "idle",
     connections: 1000,
     load: Load::Silent,
-    about: "1000 event streams that fell silent, a connection each",
+    about: "1000 event streams that fell silent, opened over four seconds, a connection each",
     ..CHAT
 };
 

@@ -103,11 +103,17 @@ async fn idle_connections(case: &Case, proxy: SocketAddr) -> io::Result<Vec<Clie
     Ok(idle)
 }
 
+/// So long takes it until all silent streams are open.
+const RAMP: Duration = Duration::from_secs(4);
+
 /// Asks again and again; the first error ends it.
 async fn work(mut client: Client, load: Load, share: f64, tally: Rc<Tally>) {
-    // Streams do not beat in time.
-    if let Load::Events(_, interval) = load {
-        sleep(interval.mul_f64(share)).await;
+    match load {
+        // Streams do not beat in time…
+        Load::Events(_, interval) => sleep(interval.mul_f64(share)).await,
+        // …and do not come all at once.
+        Load::Silent => sleep(RAMP.mul_f64(share)).await,
+        Load::Requests(_) | Load::Peak(_) | Load::Stalled => {}
     }
     let fixed = match load {
         Load::Requests(exchange) | Load::Peak(exchange) => Some(exchange()),
