@@ -43,7 +43,6 @@ const PURE: &[&str] = &[
     "headers",
     "job",
     "race/json",
-    "race/look",
     "race/plan",
     "race/policy",
     "routes/matching",

@@ -151,15 +151,6 @@ impl Snapshot {
         self.0.as_ref().map_or(&[], |segments| &segments.list)
     }
 
-    /// All bytes in one piece. Copies where they lie in several.
-    pub fn joined(&self) -> Bytes {
-        match self.pieces() {
-            [] => Bytes::new(),
-            [only] => only.clone(),
-            several => several.concat().into(),
-        }
-    }
-
     /// The body of one more attempt.
     pub fn replay(&self) -> Replay {
         let trailers = self.trailers().is_some();
@@ -311,7 +302,7 @@ mod tests {
                 let (first, second) = tokio::join!(snapshot.replay().collect(), copy.replay().collect());
                 prop_assert_eq!(first.unwrap().to_bytes(), &whole);
                 prop_assert_eq!(second.unwrap().to_bytes(), &whole);
-                prop_assert_eq!(&snapshot.joined(), &whole);
+                prop_assert_eq!(&snapshot.pieces().concat(), &whole);
                 prop_assert_eq!(snapshot.len(), whole.len() as u64);
                 drop((snapshot, copy));
                 prop_assert_eq!(quota.used(), 0);

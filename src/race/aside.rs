@@ -58,7 +58,11 @@ async fn said_aside(room: &'static Semaphore, headers: &HeaderMap, body: &Snapsh
     let (headers, body) = (headers.clone(), body.clone());
     let read = move || {
         let _room = room;
-        let body = decoded(&headers, body.joined())?;
+        let whole = match body.pieces() {
+            [only] => only.clone(),
+            several => several.concat().into(),
+        };
+        let body = decoded(&headers, whole)?;
         let mut scanner = ObjectScanner::default();
         Some(scanner.feed(&body).and_then(|()| scanner.finish()).unwrap_or_default())
     };
