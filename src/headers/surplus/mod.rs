@@ -87,11 +87,6 @@ impl Surplus {
         shown
     }
 
-    /// Whether bytes were taken aside, or will be.
-    pub fn is_aside(&self) -> bool {
-        matches!(self.at, At::Aside(_))
-    }
-
     /// Whether what comes is no head.
     pub fn is_over(&self) -> bool {
         matches!(self.at, At::Over)
@@ -120,7 +115,7 @@ impl Surplus {
     }
 
     /// Shows what was taken aside as it came.
-    pub fn give_up(&mut self) -> Vec<u8> {
+    fn give_up(&mut self) -> Vec<u8> {
         match std::mem::replace(&mut self.at, At::Over) {
             At::Aside(aside) => aside.held,
             At::Head(_) | At::Over => Vec::new(),
