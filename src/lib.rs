@@ -33,11 +33,12 @@
 //! | floor | rooms |
 //! |---|---|
 //! | 0 | [`ids`], [`time`], [`size`], [`secret`], [`gather`] |
-//! | 1 | [`shutdown`], [`telemetry`], [`stats`], [`headers`], [`dialect`], [`answer`] |
-//! | 2 | [`body`] |
-//! | 3 | [`upstream`] |
-//! | 4 | [`race`] |
+//! | 1 | [`shutdown`], [`telemetry`], [`stats`], [`headers`], [`dialect`], [`job`], [`answer`] |
+//! | 2 | [`body`], [`store`] |
+//! | 3 | [`upstream`], [`recording`] |
+//! | 4 | [`race`], [`cache`] |
 //! | 5 | [`routes`] |
+//! | 6 | [`queue`] |
 //! | 8 | [`edge`], [`admin`] |
 //! | 9 | [`config`]: fills the settings types of the rooms |
 //! | 10 | [`app`]: builds everything, starts and stops it; in tests, `simulation` |
@@ -47,6 +48,7 @@ pub mod admin;
 pub mod answer;
 pub mod app;
 pub mod body;
+pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod dialect;
@@ -54,7 +56,10 @@ pub mod edge;
 pub mod gather;
 pub mod headers;
 pub mod ids;
+pub mod job;
+pub mod queue;
 pub mod race;
+pub mod recording;
 pub mod routes;
 pub mod secret;
 pub mod shutdown;
@@ -62,6 +67,7 @@ pub mod shutdown;
 mod simulation;
 pub mod size;
 pub mod stats;
+pub mod store;
 pub mod telemetry;
 pub mod time;
 pub mod upstream;

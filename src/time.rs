@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::{Instant, Sleep};
 
@@ -72,6 +72,49 @@ impl fmt::Display for Tenths {
         // In whole numbers: a float would take longer to write than the rest of a log line.
         let tenths = self.0.saturating_add(Duration::from_millis(50)).as_millis() / 100;
         write!(f, "{}.{}", tenths / 10, tenths % 10)
+    }
+}
+
+/// A point in time that outlives this process: milliseconds since 1970-01-01T00:00:00Z. Displayed as RFC 3339 in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixMillis(u64);
+
+impl UnixMillis {
+    /// As a store keeps it.
+    pub const fn new(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// By the clock of this machine, which may be wrong.
+    pub fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// The milliseconds.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// This much later. Saturates.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// How long it is since an earlier point; zero if that is the later one.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// The last moment that RFC 3339 has a name for.
+const END_OF_YEAR_9999: Duration = Duration::from_secs(253_402_300_799);
+
+impl fmt::Display for UnixMillis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since = Duration::from_millis(self.0).min(END_OF_YEAR_9999);
+        humantime::format_rfc3339_millis(UNIX_EPOCH + since).fmt(f)
     }
 }
 

@@ -7,20 +7,34 @@ use http::StatusCode;
 pub enum Code {
     /// Malformed or ambiguous request.
     BadRequest,
+    /// The admin listener wants `ADMIN_TOKEN`.
+    Unauthorized,
     /// `ALLOWED_HOSTS`, `ALLOWED_ORIGINS`.
     HostNotAllowed,
     /// Unknown path on the admin listener.
     NotFound,
+    /// There is no such job, or it belongs to somebody else.
+    JobNotFound,
+    /// The job has no response yet.
+    JobNotReady,
+    /// The job has none, and will have none.
+    JobFailed,
     /// The method is not served here.
     MethodNotAllowed,
     /// The client was too slow.
     ClientTimeout,
+    /// The bytes that were asked for belong to an execution that is over: the job runs again.
+    RecordingRestarted,
     /// The body is above the cap.
     PayloadTooLarge,
     /// The target is longer than any parser here takes.
     UriTooLong,
+    /// The recording is shorter than that.
+    RangeNotSatisfiable,
     /// An `Expect` other than `100-continue`.
     ExpectationFailed,
+    /// The idempotency key was used for another request.
+    IdempotencyMismatch,
     /// The head is above the limit.
     HeadersTooLarge,
     /// The latest failure was: refused, reset, TLS, DNS, malformed answer.
@@ -33,8 +47,10 @@ pub enum Code {
     NoRoute,
     /// Codex asked for a WebSocket, and the upstream has none: it is to fall back to POST.
     UpgradeFailed,
-    /// Buffers are full.
+    /// Buffers, the queue or the store are full.
     Overloaded,
+    /// The store cannot be reached; proxying goes on without it.
+    StoreUnavailable,
     /// This process is going away.
     ShuttingDown,
 }
@@ -44,13 +60,20 @@ impl Code {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BadRequest => "bad_request",
+            Self::Unauthorized => "unauthorized",
             Self::HostNotAllowed => "host_not_allowed",
             Self::NotFound => "not_found",
+            Self::JobNotFound => "job_not_found",
+            Self::JobNotReady => "job_not_ready",
+            Self::JobFailed => "job_failed",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::ClientTimeout => "client_timeout",
+            Self::RecordingRestarted => "recording_restarted",
             Self::PayloadTooLarge => "payload_too_large",
             Self::UriTooLong => "uri_too_long",
+            Self::RangeNotSatisfiable => "range_not_satisfiable",
             Self::ExpectationFailed => "expectation_failed",
+            Self::IdempotencyMismatch => "idempotency_mismatch",
             Self::HeadersTooLarge => "headers_too_large",
             Self::UpstreamRequestError => "upstream_request_error",
             Self::UpstreamHeaderTimeout => "upstream_header_timeout",
@@ -58,6 +81,7 @@ impl Code {
             Self::NoRoute => "no_route",
             Self::UpgradeFailed => "upgrade_failed",
             Self::Overloaded => "overloaded",
+            Self::StoreUnavailable => "store_unavailable",
             Self::ShuttingDown => "shutting_down",
         }
     }
@@ -66,18 +90,25 @@ impl Code {
     pub fn status(self) -> StatusCode {
         match self {
             Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::HostNotAllowed => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::JobNotFound => StatusCode::NOT_FOUND,
+            Self::JobNotReady => StatusCode::NOT_FOUND,
+            Self::JobFailed => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::RecordingRestarted => StatusCode::CONFLICT,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
+            Self::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UpstreamRequestError | Self::NoRoute => StatusCode::BAD_GATEWAY,
             Self::UpgradeFailed => StatusCode::UPGRADE_REQUIRED,
             Self::UpstreamHeaderTimeout | Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::Overloaded | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded | Self::StoreUnavailable | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -87,15 +118,22 @@ impl Code {
             Self::UpstreamRequestError | Self::UpstreamHeaderTimeout | Self::UpstreamTimeout | Self::NoRoute => {
                 "upstream_error"
             }
-            Self::Overloaded | Self::ShuttingDown => "overloaded_error",
+            Self::Overloaded | Self::StoreUnavailable | Self::ShuttingDown => "overloaded_error",
             Self::BadRequest
+            | Self::Unauthorized
             | Self::HostNotAllowed
             | Self::NotFound
+            | Self::JobNotFound
+            | Self::JobNotReady
+            | Self::JobFailed
             | Self::MethodNotAllowed
             | Self::ClientTimeout
+            | Self::RecordingRestarted
             | Self::PayloadTooLarge
             | Self::UriTooLong
+            | Self::RangeNotSatisfiable
             | Self::ExpectationFailed
+            | Self::IdempotencyMismatch
             | Self::HeadersTooLarge
             | Self::UpgradeFailed => "invalid_request_error",
         }

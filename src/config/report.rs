@@ -131,6 +131,7 @@ fn word(lane: Lane) -> &'static str {
     match lane {
         Lane::Race => "race",
         Lane::Stream => "stream",
+        Lane::Queue => "queue",
         Lane::Redirect => "redirect",
     }
 }

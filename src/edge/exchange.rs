@@ -166,6 +166,7 @@ impl<'a> Scene<'a> {
         let lane = settings.lanes.of(target.path());
         let intake = match lane {
             Lane::Redirect => Intake::Redirect,
+            Lane::Queue => return Err(no_store()),
             Lane::Race | Lane::Stream => self.take_in(settings, lane, body, timer).await?,
         };
         let (payload, mode) = match intake {
@@ -247,6 +248,7 @@ impl<'a> Scene<'a> {
             return match settings.oversize {
                 Oversize::Reject | Oversize::Stream => pass_on(Beginning::default(), body),
                 Oversize::Redirect => Ok(Intake::Redirect),
+                Oversize::Queue => Err(no_store()),
             };
         }
         let limits = Limits { max: settings.max_request_body.get(), progress };
@@ -257,6 +259,7 @@ impl<'a> Scene<'a> {
                 Oversize::Reject => Err(too_large(settings.max_request_body)),
                 Oversize::Stream => pass_on(beginning, body),
                 Oversize::Redirect => Ok(Intake::Redirect),
+                Oversize::Queue => Err(no_store()),
             },
         }
     }
@@ -296,6 +299,10 @@ fn may_pass(settings: &RouteSettings, headers: &HeaderMap, target: &PathAndQuery
 fn no_route(is_read: bool) -> Answer {
     let answer = Answer::new(Code::NoRoute, "No route matches this path. Routes are set with ROUTE_<NAME>_PREFIX.");
     if is_read { answer } else { answer.closing() }
+}
+
+fn no_store() -> Answer {
+    Answer::new(Code::StoreUnavailable, "Jobs need a store, and there is none.").closing()
 }
 
 fn unsendable() -> Answer {

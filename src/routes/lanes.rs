@@ -9,12 +9,14 @@ pub enum Lane {
     Race,
     /// Nothing is buffered, and nothing is repeated once a byte of the body was taken from the client.
     Stream,
+    /// The request becomes a job, which a worker executes; the client is told its id at once.
+    Queue,
     /// `307` to the upstream's URL.
     Redirect,
 }
 
 /// `LANE` and the lists before it. The lists are searched on the client's path before the prefix is stripped, without
-/// query, in the order `STREAM_PATHS`, `REDIRECT_PATHS`, `RACE_PATHS`.
+/// query, in the order `STREAM_PATHS`, `REDIRECT_PATHS`, `RACE_PATHS`, `QUEUE_PATHS`.
 #[derive(Clone, Debug)]
 pub struct Lanes {
     /// `LANE`: where no list matches.
@@ -25,17 +27,25 @@ pub struct Lanes {
     pub redirect: RegexSet,
     /// `RACE_PATHS`.
     pub race: RegexSet,
+    /// `QUEUE_PATHS`.
+    pub queue: RegexSet,
 }
 
 impl Lanes {
     /// One lane for every path.
     pub fn always(lane: Lane) -> Self {
-        Self { otherwise: lane, stream: RegexSet::empty(), redirect: RegexSet::empty(), race: RegexSet::empty() }
+        let none = RegexSet::empty;
+        Self { otherwise: lane, stream: none(), redirect: none(), race: none(), queue: none() }
     }
 
     /// The lane of a path, as the client sent it.
     pub fn of(&self, path: &str) -> Lane {
-        let lists = [(&self.stream, Lane::Stream), (&self.redirect, Lane::Redirect), (&self.race, Lane::Race)];
+        let lists = [
+            (&self.stream, Lane::Stream),
+            (&self.redirect, Lane::Redirect),
+            (&self.race, Lane::Race),
+            (&self.queue, Lane::Queue),
+        ];
         let listed = lists.into_iter().find(|(list, _)| !list.is_empty() && list.is_match(path));
         listed.map_or(self.otherwise, |(_, lane)| lane)
     }
@@ -48,6 +58,8 @@ pub enum Oversize {
     Reject,
     /// It is sent once, unbuffered, without a retry.
     Stream,
+    /// It becomes a job, up to `QUEUE_MAX_BODY_BYTES`.
+    Queue,
     /// 307 to the upstream's URL.
     Redirect,
 }
@@ -73,6 +85,7 @@ mod tests {
             stream: set(&["^/api/health", "big"]),
             redirect: set(&["^/files/", "^/api"]),
             race: RegexSet::empty(),
+            queue: set(&["reports", "^/files/"]),
         };
         for (path, lane) in [
             ("/api/health", Lane::Stream),
@@ -80,6 +93,7 @@ mod tests {
             ("/files/big", Lane::Stream),
             ("/files/a", Lane::Redirect),
             ("/api/x", Lane::Redirect),
+            ("/x/reports", Lane::Queue),
             ("/other", Lane::Race),
         ] {
             assert_eq!(lanes.of(path), lane, "{path}");

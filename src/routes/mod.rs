@@ -8,4 +8,4 @@ mod settings;
 pub use lanes::{Chunked, Lane, Lanes, Oversize};
 pub use matching::{Prefix, Routes};
 pub use route::Route;
-pub use settings::{AnswerSettings, RouteSettings};
+pub use settings::{AnswerSettings, Overflow, OverflowSettings, RouteSettings};

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::{Chunked, Lanes, Oversize, Prefix};
 use crate::answer::Source;
+use crate::cache::CacheSettings;
 use crate::dialect;
 use crate::headers::{ApiKey, WebPageRule};
+use crate::job::JobPolicy;
 use crate::race::{BudgetSettings, Policy};
 use crate::size::ByteSize;
 use crate::upstream::{BaseUrl, TransportSettings};
@@ -37,6 +39,12 @@ pub struct RouteSettings {
     pub oversize: Oversize,
     /// `CHUNKED`.
     pub chunked: Chunked,
+    /// `OVERFLOW`, `OVERFLOW_AFTER_SECONDS`.
+    pub overflow: OverflowSettings,
+    /// What its jobs may take.
+    pub jobs: JobPolicy,
+    /// What of its answers is kept.
+    pub cache: CacheSettings,
     /// `STREAM_IDLE_TIMEOUT_SECONDS`; none = off.
     pub stream_idle: Option<Duration>,
     /// `TUNNEL_IDLE_TIMEOUT_SECONDS`; none = off.
@@ -45,6 +53,26 @@ pub struct RouteSettings {
     pub max_request_body: ByteSize,
     /// Section 3.8.
     pub answers: AnswerSettings,
+}
+
+/// When a race may become a job (contract 3.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OverflowSettings {
+    /// `OVERFLOW`.
+    pub overflow: Overflow,
+    /// `OVERFLOW_AFTER_SECONDS`; none = when the last attempt misses its header deadline.
+    pub after: Option<Duration>,
+}
+
+/// `OVERFLOW`: which races may become jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    /// None, and `Prefer` is ignored.
+    Off,
+    /// Those whose client asks for it, with `Prefer: respond-async, wait=N`.
+    Prefer,
+    /// All whose body can be stored.
+    Always,
 }
 
 /// What forebay's own answers look like (contract 3.8).
@@ -84,6 +112,9 @@ impl RouteSettings {
             lanes: Lanes::always(super::Lane::Race),
             oversize: Oversize::Reject,
             chunked: Chunked::Buffer,
+            overflow: OverflowSettings { overflow: Overflow::Prefer, after: None },
+            jobs: JobPolicy::for_tests(),
+            cache: CacheSettings::for_tests(),
             stream_idle: None,
             tunnel_idle: None,
             max_request_body: ByteSize::new(1 << 20),

@@ -3,15 +3,22 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
+use regex::RegexSet;
+
 use super::{Listen, attempts, upstream};
 use crate::answer::Source;
+use crate::cache::{CacheKind, CacheSettings};
 use crate::config::ReadFile;
 use crate::config::checks;
 use crate::config::declare::{self as var, Variable};
 use crate::config::parse;
 use crate::config::resolve::{Refused, Resolver, Scope, Taken};
 use crate::dialect;
-use crate::routes::{AnswerSettings, Chunked, Lane, Lanes, Oversize, Prefix, RouteSettings};
+use crate::job::{JobPolicy, OwnerRule};
+use crate::routes::{
+    AnswerSettings, Chunked, Lane, Lanes, Overflow, OverflowSettings, Oversize, Prefix, RouteSettings,
+};
 use crate::size::ByteSize;
 use crate::upstream::BaseUrl;
 
@@ -109,6 +116,9 @@ fn one(
             lanes: lanes?,
             oversize: oversize?,
             chunked: chunked?,
+            overflow: OverflowSettings { overflow: Overflow::Prefer, after: None },
+            jobs: jobs(),
+            cache: cache(),
             stream_idle: stream_idle?,
             tunnel_idle: tunnel_idle?,
             max_request_body: max_request_body?,
@@ -128,7 +138,34 @@ fn lanes(r: &mut Resolver) -> Taken<Lanes> {
     let otherwise = r.take(var::LANE, |text| parse::choice_for_now(text, &choices, &["queue", "relay"]));
     let mut list = |variable| r.optional(variable, parse::patterns).map(Option::unwrap_or_default);
     let (stream, redirect, race) = (list(var::STREAM_PATHS), list(var::REDIRECT_PATHS), list(var::RACE_PATHS));
-    Ok(Lanes { otherwise: otherwise?, stream: stream?, redirect: redirect?, race: race? })
+    Ok(Lanes { otherwise: otherwise?, stream: stream?, redirect: redirect?, race: race?, queue: RegexSet::empty() })
+}
+
+/// The defaults of section 3.7.
+fn jobs() -> JobPolicy {
+    JobPolicy {
+        timeout: Duration::from_secs(300),
+        timeout_max: Duration::from_secs(3600),
+        header_deadline: None,
+        max_retries: 0,
+        retry_delay: None,
+        retry_statuses: Vec::new(),
+        max_response: ByteSize::new(1 << 30),
+        owner: OwnerRule::Credentials,
+        retention: Duration::from_secs(3600),
+        max_body: ByteSize::new(10 << 20),
+    }
+}
+
+/// The defaults of section 3.7.
+fn cache() -> CacheSettings {
+    let excluded = ["x-request-id", "x-forwarded-for", "x-real-ip", "x-forwarded-proto"];
+    CacheSettings {
+        kind: CacheKind::None,
+        ttl: Duration::from_secs(300),
+        max_entry: ByteSize::new(8 << 20),
+        excluded: excluded.map(HeaderName::from_static).to_vec(),
+    }
 }
 
 /// Section 3.8.

@@ -1,0 +1,65 @@
+//! `Idempotency-Key`: the same request twice is one job (contract 6.1).
+
+use http::HeaderName;
+use ring::digest::{Context, SHA256};
+
+use super::Owner;
+use super::encoding::Encoder;
+
+/// `Idempotency-Key`.
+pub const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// A key within its scope, and which request it was used for. Both are digests: a store never sees the key itself here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// Of owner, route and key.
+    pub scope: [u8; 32],
+    /// Of method, path, query and body.
+    pub fingerprint: [u8; 32],
+}
+
+impl Idempotency {
+    /// Of a request that carries a key. `target` is its path and query as the client sent them.
+    pub fn new<'a>(
+        owner: Option<Owner>,
+        route: &str,
+        key: &[u8],
+        method: &str,
+        target: &str,
+        body: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Self {
+        let owner = owner.map(Owner::get);
+        let scope =
+            Encoder::default().bytes(owner.as_ref().map_or(&[], |owner| owner)).bytes(route.as_bytes()).bytes(key);
+        let mut request = Context::new(&SHA256);
+        request.update(&Encoder::default().bytes(method.as_bytes()).bytes(target.as_bytes()).finish());
+        body.into_iter().for_each(|piece| request.update(piece));
+        Self { scope: super::owner::digest(&scope.finish()), fingerprint: super::owner::finish(request) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_known_within_its_owner_and_route_and_a_request_by_all_that_it_asks() {
+        let of = |owner, route, key: &str, method, target, body: &[&str]| {
+            Idempotency::new(owner, route, key.as_bytes(), method, target, body.iter().map(|piece| piece.as_bytes()))
+        };
+        let owner = Some(Owner::new([7; 32]));
+        let first = of(owner, "a", "k", "POST", "/x?y", &["bo", "dy"]);
+        assert_eq!(first, of(owner, "a", "k", "POST", "/x?y", &["b", "ody"]));
+        for (other, same_scope, same_request) in [
+            (of(None, "a", "k", "POST", "/x?y", &["body"]), false, true),
+            (of(owner, "b", "k", "POST", "/x?y", &["body"]), false, true),
+            (of(owner, "ak", "", "POST", "/x?y", &["body"]), false, true),
+            (of(owner, "a", "k", "PUT", "/x?y", &["body"]), true, false),
+            (of(owner, "a", "k", "POST", "/x", &["?ybody"]), true, false),
+            (of(owner, "a", "k", "POST", "/x?y", &["bodY"]), true, false),
+        ] {
+            assert_eq!(other.scope == first.scope, same_scope);
+            assert_eq!(other.fingerprint == first.fingerprint, same_request);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Recordings: stored responses, written by one and read by many, also while they are being written.
