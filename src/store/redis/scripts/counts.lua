@@ -1,0 +1,10 @@
+-- How many jobs there are in each state, and how much is stored.
+--
+-- Answers: { queued, running, waiting, completed, failed, when the oldest queued one was stored | nil, bytes }.
+-- Cost: O(1).
+local answer = {}
+for i, set in ipairs({ READY, LEASES, DELAYED, COMPLETED, FAILED }) do answer[i] = call('ZCARD', set) end
+local oldest = call('ZRANGE', READY, 0, 0)[1]
+answer[6] = oldest and call('HGET', JOB .. oldest, 'created')
+answer[7] = call('HGET', META, 'bytes') or 0
+return answer
