@@ -14,7 +14,6 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Version, request};
 use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
-use super::onward::{Onward, outbound};
 use super::outgoing::{Carrier, OutBody};
 use super::respond::Door;
 use super::summary::Summary;
@@ -26,7 +25,7 @@ use crate::body::{Beginning, Collected, Limits, Passing, Payload, Snapshot};
 use crate::dialect::Dialect;
 use crate::headers::{Arrival, hop, surplus, trailers, upgrade};
 use crate::race::{self, Course, Expectation, Mode, RaceEnd, Timeline};
-use crate::routes::{Chunked, Lane, Oversize, Route, RouteSettings};
+use crate::routes::{Chunked, Lane, Onward, Oversize, Route, RouteSettings, outbound};
 use crate::time::LazyDeadline;
 use crate::upstream::{Head, Outbound, Switched, has_dot_segment};
 
@@ -158,7 +157,7 @@ impl<'a> Scene<'a> {
         let onward = Onward::new(settings, &target, &self.quotes)?;
         if self.is_websocket(parts, &body) {
             let mut outbound =
-                outbound(&self.edge.settings, settings, self.arrival, taken(parts), onward, Payload::default());
+                outbound(settings, self.edge.settings.hop(self.arrival), taken(parts), onward, Payload::default());
             upgrade::to_websocket(&mut outbound.headers);
             outbound.is_upgrade = true;
             return Box::pin(self.upgrade(route, &outbound, timer, timeline)).await;
@@ -177,7 +176,7 @@ impl<'a> Scene<'a> {
             }
         };
         let expectation = header_expectation(settings, mode, parts, &target, &payload).await;
-        let outbound = outbound(&self.edge.settings, settings, self.arrival, taken(parts), onward, payload);
+        let outbound = outbound(settings, self.edge.settings.hop(self.arrival), taken(parts), onward, payload);
         let end = race::run(course(route, mode), &outbound, expectation, timer, timeline).await;
         let is_read = outbound.body.has_ended();
         if !self.carrier.is_http1() {
