@@ -26,6 +26,11 @@ mod server;
 mod url;
 mod wake;
 
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod suite_tests;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -59,7 +64,7 @@ pub struct RedisStore {
     process: String,
     claims: Mutex<Turn>,
     closing: CancellationToken,
-    /// What is kept running for the store alone.
+    /// What keeps the connections. It ends when the store is closed, or dropped.
     tasks: Tasks,
 }
 
@@ -72,7 +77,7 @@ struct Turn {
 }
 
 /// Why a Redis cannot be a store, whether it is there or not.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum OpenError {
     /// `REDIS_URL` is none; the words go on behind its name.
     Url(&'static str),
@@ -95,14 +100,9 @@ impl fmt::Display for OpenError {
 impl std::error::Error for OpenError {}
 
 impl RedisStore {
-    /// Begins to connect, and goes on in the background for as long as it is not closed. Whether Redis is there,
+    /// Begins to connect, in the background, where it goes on until the store is closed or dropped. Whether Redis is there,
     /// [`ping`](super::Store::ping) tells. Must be called inside a runtime.
-    pub fn open(
-        url: &Secret<String>,
-        prefix: &str,
-        settings: StoreSettings,
-        tasks: &Tasks,
-    ) -> Result<Self, OpenError> {
+    pub fn open(url: &Secret<String>, prefix: &str, settings: StoreSettings) -> Result<Self, OpenError> {
         let url = RedisUrl::parse(url.expose()).map_err(OpenError::Url)?;
         let keys = Keys::new(prefix, &settings.queue).map_err(|NoHashTag| OpenError::Names)?;
         let reach = Arc::new(Reach::new(url.clone(), keys.clone()).map_err(OpenError::Tls)?);
@@ -110,13 +110,12 @@ impl RedisStore {
         let process = Uuid::new_v4().simple().to_string();
         let (line, keeping_up) = Line::new(Arc::clone(&reach), keys.clone(), closing.clone());
         let wake = Wake { reach, keys: keys.clone(), changes: changes.clone(), process: process.clone() };
-        let own = Tasks::default();
-        for work in [own.track(keeping_up), own.track(wake.run(closing.clone()))] {
-            tasks.spawn(work);
-        }
+        let tasks = Tasks::default();
+        tasks.spawn(keeping_up);
+        tasks.spawn(wake.run(closing.clone()));
         let scripts = Scripts::new(&keys);
         let claims = Mutex::default();
-        Ok(Self { settings, url, keys, scripts, line, changes, process, claims, closing, tasks: own })
+        Ok(Self { settings, url, keys, scripts, line, changes, process, claims, closing, tasks })
     }
 
     /// What an operator should change about the server, a sentence each. None while it cannot be reached.
@@ -135,6 +134,12 @@ impl RedisStore {
             Err(Failure::NoScript) => self.line.send(&script.in_full(&call)).await,
             answer => answer,
         }
+    }
+}
+
+impl Drop for RedisStore {
+    fn drop(&mut self) {
+        self.closing.cancel();
     }
 }
 

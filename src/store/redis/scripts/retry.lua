@@ -13,7 +13,7 @@ if is[1] ~= 'failed' then return 'unfailed' end
 if not is[2] or is[3] and call('HLEN', BODY .. id) < tonumber(is[3]) then return 'lost' end
 local seq, now = call('HINCRBY', META, 'sequence', 1), clock()
 call('HDEL', job, 'started', 'ended', 'error', 'retries', 'crashes')
-call('HSET', job, 'state', 'queued', 'seq', seq, 'created', now)
+call('HSET', job, 'state', 'queued', 'seq', seq, 'submitted', now)
 for _, key in ipairs({ job, BODY .. id, is[4] and KEY .. is[4] or nil }) do call('PERSIST', key) end
 call('ZREM', FAILED, id)
 call('ZREM', EXPIRY, id)
