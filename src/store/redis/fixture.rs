@@ -218,3 +218,37 @@ pub(super) fn file(folder: &Path, name: &str, text: &str) -> String {
     fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
 }
+
+/// Three servers that share the slots.
+pub(super) struct Cluster(pub(super) [Server; 3]);
+
+impl Cluster {
+    pub(super) fn start() -> Self {
+        let nodes = [0; 3].map(|_| {
+            let bus = free_port().to_string();
+            Server::start(&["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "2000"])
+        });
+        for (number, (node, slots)) in nodes.iter().zip([["0", "5460"], ["5461", "10922"], ["10923", "16383"]]).enumerate() {
+            let epoch = (number + 1).to_string();
+            node.ask::<()>(&["CLUSTER", "SET-CONFIG-EPOCH", &epoch]);
+            node.ask::<()>(&["CLUSTER", "ADDSLOTSRANGE", slots[0], slots[1]]);
+        }
+        for node in &nodes[1..] {
+            let bus: Vec<String> = node.ask(&["CONFIG", "GET", "cluster-port"]);
+            nodes[0].ask::<()>(&["CLUSTER", "MEET", "127.0.0.1", &node.port.to_string(), &bus[1]]);
+        }
+        for node in &nodes {
+            node.until("the cluster is whole", |node| {
+                let info: String = node.ask(&["CLUSTER", "INFO"]);
+                info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
+            });
+        }
+        Self(nodes)
+    }
+
+    /// The form of its URL that names only some of its nodes.
+    pub(super) fn url(&self, named: &[usize]) -> String {
+        let hosts: Vec<_> = named.iter().map(|node| format!("127.0.0.1:{}", self.0[*node].port)).collect();
+        format!("redis+cluster://{}", hosts.join(","))
+    }
+}

@@ -76,15 +76,20 @@ impl Line {
     /// three seconds, at once where there is no connection. Cancel-safe; the command may be carried out all the same.
     pub(super) async fn send(&self, command: &Cmd) -> Result<Value, Failure> {
         let sending = async {
-            match self.send_once(command).await {
-                Err(Failure::Gone(_)) => self.send_once(command).await,
+            match self.try_to_send(command).await {
+                Err(Failure::Gone(_)) => self.try_to_send(command).await,
                 answer => answer,
             }
         };
         timeout(CALL, sending).await.unwrap_or(Err(Failure::Silent))
     }
 
-    async fn send_once(&self, command: &Cmd) -> Result<Value, Failure> {
+    /// Sends a command that must not be carried out twice. Ends as soon, and is as safe to cancel.
+    pub(super) async fn send_once(&self, command: &Cmd) -> Result<Value, Failure> {
+        timeout(CALL, self.try_to_send(command)).await.unwrap_or(Err(Failure::Silent))
+    }
+
+    async fn try_to_send(&self, command: &Cmd) -> Result<Value, Failure> {
         let mut link = self.link().await?;
         let failure = match timeout(ANSWER, link.connection.send_packed_command(command)).await {
             Ok(Ok(Value::ServerError(error))) => Failure::of(&error.into()),

@@ -30,6 +30,8 @@ mod wake;
 mod fixture;
 #[cfg(test)]
 mod suite_tests;
+#[cfg(test)]
+mod measure_tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -132,6 +134,14 @@ impl RedisStore {
     async fn run(&self, script: &Script, call: Cmd) -> Result<Value, Failure> {
         match self.line.send(&call).await {
             Err(Failure::NoScript) => self.line.send(&script.in_full(&call)).await,
+            answer => answer,
+        }
+    }
+
+    /// Calls a script that is not sent again when its connection ends.
+    async fn run_once(&self, script: &Script, call: Cmd) -> Result<Value, Failure> {
+        match self.line.send_once(&call).await {
+            Err(Failure::NoScript) => self.line.send_once(&script.in_full(&call)).await,
             answer => answer,
         }
     }
