@@ -16,7 +16,7 @@
 //! - Dropping the future of a call is safe; what it asked for may have happened or not.
 
 mod changes;
-pub mod redis;
+mod redis;
 mod settings;
 #[cfg(test)]
 mod suite;
@@ -29,6 +29,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use changes::{Changes, Topic, Watch};
+pub use redis::{RedisOpenError, RedisStore, RedisUrl};
 pub use settings::{StoreKind, StoreSettings};
 
 use crate::ids::{ExecutionNo, JobId};

@@ -70,7 +70,7 @@ pub(super) struct Keys {
 
 /// A prefix and a queue that leave the keys without a hash tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoHashTag;
+pub(super) struct NoHashTag;
 
 /// What a message on a channel is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,25 +27,29 @@ mod url;
 mod wake;
 
 #[cfg(test)]
+mod finding_tests;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
-mod suite_tests;
+mod loss_tests;
 #[cfg(test)]
-mod measure_tests;
+mod outage_tests;
+#[cfg(test)]
+mod suite_tests;
 
 use std::fmt;
 use std::sync::Arc;
 
 use redis::{Cmd, Value};
+use rustls::RootCertStore;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub use keys::NoHashTag;
 pub use url::RedisUrl;
 
 use self::failure::Failure;
-use self::keys::Keys;
+use self::keys::{Keys, NoHashTag};
 use self::line::Line;
 use self::reach::Reach;
 use self::script::{Script, Scripts};
@@ -53,6 +57,7 @@ use self::wake::Wake;
 use super::{Changes, StoreSettings};
 use crate::secret::Secret;
 use crate::shutdown::Tasks;
+use crate::trust;
 
 /// A Redis that holds jobs, recordings and cache entries.
 pub struct RedisStore {
@@ -80,7 +85,7 @@ struct Turn {
 
 /// Why a Redis cannot be a store, whether it is there or not.
 #[derive(Clone, Debug, PartialEq)]
-pub enum OpenError {
+pub enum RedisOpenError {
     /// `REDIS_URL` is none; the words go on behind its name.
     Url(&'static str),
     /// `CACHE_KEY_PREFIX` and `QUEUE_NAME` leave the keys without a hash tag.
@@ -89,7 +94,7 @@ pub enum OpenError {
     Tls(rustls::Error),
 }
 
-impl fmt::Display for OpenError {
+impl fmt::Display for RedisOpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url(words) => write!(f, "REDIS_URL {words}"),
@@ -99,15 +104,24 @@ impl fmt::Display for OpenError {
     }
 }
 
-impl std::error::Error for OpenError {}
+impl std::error::Error for RedisOpenError {}
 
 impl RedisStore {
     /// Begins to connect, in the background, where it goes on until the store is closed or dropped. Whether Redis is there,
     /// [`ping`](super::Store::ping) tells. Must be called inside a runtime.
-    pub fn open(url: &Secret<String>, prefix: &str, settings: StoreSettings) -> Result<Self, OpenError> {
-        let url = RedisUrl::parse(url.expose()).map_err(OpenError::Url)?;
-        let keys = Keys::new(prefix, &settings.queue).map_err(|NoHashTag| OpenError::Names)?;
-        let reach = Arc::new(Reach::new(url.clone(), keys.clone()).map_err(OpenError::Tls)?);
+    pub fn open(url: &Secret<String>, prefix: &str, settings: StoreSettings) -> Result<Self, RedisOpenError> {
+        Self::open_trusting(trust::roots, url, prefix, settings)
+    }
+
+    fn open_trusting(
+        roots: impl FnOnce() -> RootCertStore,
+        url: &Secret<String>,
+        prefix: &str,
+        settings: StoreSettings,
+    ) -> Result<Self, RedisOpenError> {
+        let url = RedisUrl::parse(url.expose()).map_err(RedisOpenError::Url)?;
+        let keys = Keys::new(prefix, &settings.queue).map_err(|NoHashTag| RedisOpenError::Names)?;
+        let reach = Arc::new(Reach::new(url.clone(), keys.clone(), roots).map_err(RedisOpenError::Tls)?);
         let (closing, changes) = (CancellationToken::new(), Changes::default());
         let process = Uuid::new_v4().simple().to_string();
         let (line, keeping_up) = Line::new(Arc::clone(&reach), keys.clone(), closing.clone());
