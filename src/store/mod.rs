@@ -16,6 +16,7 @@
 //! - Dropping the future of a call is safe; what it asked for may have happened or not.
 
 mod changes;
+mod embedded;
 mod settings;
 #[cfg(test)]
 mod suite;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use changes::{Changes, Topic, Watch};
+pub use embedded::{EmbeddedStore, OpenError};
 pub use settings::{StoreKind, StoreSettings};
 
 use crate::ids::{ExecutionNo, JobId};
