@@ -18,7 +18,7 @@ use super::outgoing::{Carrier, OutBody};
 use super::respond::Door;
 use super::summary::Summary;
 use super::upload::Upload;
-use super::wording::{body_failure, race_failure, too_large};
+use super::wording::{body_failure, too_large};
 use super::{Edge, guard};
 use crate::answer::{Answer, Code};
 use crate::body::{Beginning, Collected, Limits, Passing, Payload, Snapshot};
@@ -185,7 +185,7 @@ impl<'a> Scene<'a> {
         match end {
             RaceEnd::Committed(committed) => Ok(Reply::Upstream { head: Box::new(committed.head), route, is_read }),
             RaceEnd::Failed(failed) => {
-                let answer = race_failure(&failed, timeline.attempts());
+                let answer = race::failure_in_words(&failed, timeline.attempts());
                 Err(if is_read { answer } else { answer.closing() })
             }
         }
@@ -220,7 +220,7 @@ impl<'a> Scene<'a> {
                 None => Ok(Reply::Upstream { head: Box::new(committed.head), route, is_read: true }),
             },
             RaceEnd::Failed(_) if is_codex => Err(upgrade_failed()),
-            RaceEnd::Failed(failed) => Err(race_failure(&failed, timeline.attempts())),
+            RaceEnd::Failed(failed) => Err(race::failure_in_words(&failed, timeline.attempts())),
         }
     }
 

@@ -30,12 +30,15 @@ mod status_tests;
 mod timeline;
 #[cfg(test)]
 mod track;
+mod wording;
 
 pub use aside::look;
 pub use hedge_budget::HedgeBudget;
 pub use json::{Malformed, ObjectScanner, Said};
 pub use plan::{Input, Limits, Plan, Step, Trouble, Why};
 pub use policy::{Backoff, Expectation, Mode, Policy, Quality, Retry};
+pub use retry_after::retry_after;
 pub use retry_budget::{BudgetSettings, Further, RetryBudget, Waiting};
 pub use run::{Committed, Course, Failed, RaceEnd, run};
 pub use timeline::Timeline;
+pub use wording::{client_fault, failure as failure_in_words};
