@@ -56,6 +56,9 @@ impl Answer {
         let mut response = json(status, source, body);
         let headers = response.headers_mut();
         headers.insert(ERROR, HeaderValue::from_static(self.code.as_str()));
+        if self.code.is_of_a_job() {
+            headers.insert(CACHE_CONTROL, NO_STORE);
+        }
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -164,6 +164,7 @@ fn edge(r: &mut Resolver, read: ReadFile) -> Taken<EdgeSettings> {
         tls: tls?,
         trusted_proxies: TrustedProxies(trusted_proxies?.unwrap_or_default()),
         forwarded: forwarded?,
+        forwarded_jobs: Forwarded::Add,
     })
 }
 

@@ -24,8 +24,7 @@ impl RespondAsync {
 
     /// Takes what is honoured out of the fields. Other preferences stay as they are.
     pub fn remove(headers: &mut HeaderMap) {
-        let is_honoured =
-            |preference: &&str| is_named(preference, "respond-async") || wait(preference).is_some();
+        let is_honoured = |preference: &&str| is_named(preference, "respond-async") || wait(preference).is_some();
         let left: Vec<&str> = preferences(headers).filter(|preference| !is_honoured(preference)).collect();
         let left = HeaderValue::from_str(&left.join(", ")).ok().filter(|left| !left.is_empty());
         headers.remove(PREFER);

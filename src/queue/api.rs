@@ -85,13 +85,7 @@ impl Queue {
         }
     }
 
-    async fn content(
-        &self,
-        job: JobId,
-        wait: Duration,
-        wanted: Wanted,
-        headers: &HeaderMap,
-    ) -> Result<Reply, Answer> {
+    async fn content(&self, job: JobId, wait: Duration, wanted: Wanted, headers: &HeaderMap) -> Result<Reply, Answer> {
         let until = Instant::now() + wait;
         let mut watch = None;
         loop {

@@ -14,10 +14,7 @@ const MOST_WAIT: u64 = 60;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Ask {
     /// `GET …/<id>`.
-    Status {
-        job: JobId,
-        wait: Duration,
-    },
+    Status { job: JobId, wait: Duration },
     /// `GET …/<id>/content`.
     Content {
         job: JobId,

@@ -259,7 +259,8 @@ pub(super) async fn record(
         Ok(()) => Outcome::Completed,
         Err(Unwritten::Lost) => Outcome::Lost,
         Err(Unwritten::TooLarge) => {
-            let message = format!("the response is larger than {} (JOB_MAX_RESPONSE_BYTES)", settings.jobs.max_response);
+            let message =
+                format!("the response is larger than {} (JOB_MAX_RESPONSE_BYTES)", settings.jobs.max_response);
             Outcome::Failed(Failed::finally(Fault::new(Fault::TOO_LARGE, message)))
         }
         Err(Unwritten::Full) => Outcome::Failed(Failed::in_transport(unreadable(&StoreError::Full))),

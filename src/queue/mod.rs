@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub use api::{Content, Reply};
 pub use settings::{QueueSettings, Roles};
 pub use stats::QueueStats;
-pub use submit::{Asked, Ticket};
+pub use submit::{Asked, Ticket, Unsubmitted};
 
 use crate::answer::{Answer, Code};
 use crate::body::Quota;
@@ -102,7 +102,8 @@ fn unstored(error: &StoreError) -> Answer {
     match error {
         StoreError::Unavailable(why) => {
             tracing::warn!(%why, "the store does not answer");
-            let message = "The store of jobs cannot be reached. Requests that need none are served; try again in a moment.";
+            let message =
+                "The store of jobs cannot be reached. Requests that need none are served; try again in a moment.";
             Answer::new(Code::StoreUnavailable, message).retry_after(1)
         }
         StoreError::TooDeep => {

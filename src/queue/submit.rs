@@ -102,13 +102,7 @@ impl Queue {
         self.finish(asked, intake, trailers, Start::Queued).await.map_err(Unsubmitted::Answer)
     }
 
-    async fn finish(
-        &self,
-        asked: Asked,
-        intake: Intake,
-        trailers: HeaderMap,
-        start: Start,
-    ) -> Result<Ticket, Answer> {
+    async fn finish(&self, asked: Asked, intake: Intake, trailers: HeaderMap, start: Start) -> Result<Ticket, Answer> {
         let job = intake.job;
         let (body, fingerprint) = intake.finish().await.map_err(|error| unstored(&error))?;
         let Asked { route, owner, method, target, headers, was_framed, timeout } = asked;

@@ -5,8 +5,6 @@
 
 mod reader;
 mod writer;
-#[cfg(test)]
-mod tests;
 
 pub use reader::{Reader, Unread};
 pub use writer::{Unwritten, Writer};
