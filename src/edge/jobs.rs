@@ -1,6 +1,5 @@
 //! Requests that become jobs, and requests about jobs.
 
-
 use http::header::HeaderValue;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, request};
@@ -102,6 +101,7 @@ impl Scene<'_> {
             headers: end_to_end.for_keeping(settings),
             was_framed,
             timeout: requested.unwrap_or(settings.jobs.timeout),
+            retention: settings.jobs.retention,
         })
     }
 
