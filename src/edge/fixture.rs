@@ -45,6 +45,7 @@ pub(super) fn edge_with(change: impl FnOnce(&mut RouteSettings)) -> (Arc<Edge>, 
         tls: None,
         trusted_proxies: TrustedProxies::default(),
         forwarded: Forwarded::Keep,
+        forwarded_jobs: Forwarded::Add,
     };
     let edge = Edge {
         settings: settings_of_the_edge,

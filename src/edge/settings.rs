@@ -30,6 +30,8 @@ pub struct EdgeSettings {
     pub trusted_proxies: TrustedProxies,
     /// `FORWARDED_HEADERS` on the race and stream lanes.
     pub forwarded: Forwarded,
+    /// `FORWARDED_HEADERS` for jobs, at submit.
+    pub forwarded_jobs: Forwarded,
 }
 
 impl EdgeSettings {
