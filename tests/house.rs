@@ -45,6 +45,7 @@ const PURE: &[&str] = &[
     "race/json",
     "race/plan",
     "race/policy",
+    "race/signals",
     "routes/matching",
     "stats/outlook",
     "edge/validity",
