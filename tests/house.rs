@@ -45,6 +45,7 @@ const PURE: &[&str] = &[
     "race/json",
     "race/plan",
     "race/policy",
+    "race/signals",
     "race/wording",
     "routes/matching",
     "stats/outlook",
