@@ -16,7 +16,8 @@
 //! - Dropping the future of a call is safe; what it asked for may have happened or not.
 
 mod changes;
-mod embedded;
+pub mod embedded;
+pub mod redis;
 mod settings;
 #[cfg(test)]
 mod suite;
@@ -29,7 +30,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use changes::{Changes, Topic, Watch};
-pub use embedded::{EmbeddedStore, OpenError};
 pub use settings::{StoreKind, StoreSettings};
 
 use crate::ids::{ExecutionNo, JobId};
