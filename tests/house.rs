@@ -45,6 +45,8 @@ const PURE: &[&str] = &[
     "race/json",
     "race/plan",
     "race/policy",
+    "race/signals",
+    "race/wording",
     "routes/matching",
     "stats/outlook",
     "edge/validity",

@@ -52,6 +52,7 @@ pub(super) fn edge_with(change: impl FnOnce(&mut RouteSettings)) -> (Arc<Edge>, 
         routes: Routes::new([Route::new(settings, pool, budget)]),
         answers: AnswerSettings::for_tests(),
         quota: Quota::new(1 << 30),
+        queue: None,
         shutdown: Shutdown::default(),
         streams: Tasks::default(),
     };

@@ -12,6 +12,8 @@ mod fixture;
 mod guard;
 mod http1;
 mod http2;
+mod intake;
+mod jobs;
 mod listen;
 mod outgoing;
 mod respond;
@@ -41,6 +43,7 @@ pub use tunnel::carry;
 
 use crate::body::Quota;
 use crate::headers::Arrival;
+use crate::queue::Queue;
 use crate::routes::{AnswerSettings, Routes};
 use crate::shutdown::{Shutdown, Tasks};
 
@@ -55,6 +58,8 @@ pub struct Edge {
     pub answers: AnswerSettings,
     /// What buffered bodies are taken from.
     pub quota: Arc<Quota>,
+    /// Where requests become jobs; none = there is no store.
+    pub queue: Option<Arc<Queue>>,
     /// When to stop.
     pub shutdown: Shutdown,
     /// The exchanges of HTTP/2 connections.

@@ -39,6 +39,11 @@ impl EdgeSettings {
     pub fn hop(&self, arrival: Arrival) -> Hop<'_> {
         Hop { arrival, forwarded: self.forwarded, trusted: &self.trusted_proxies }
     }
+
+    /// The same for a request that becomes a job.
+    pub fn job_hop(&self, arrival: Arrival) -> Hop<'_> {
+        Hop { forwarded: self.forwarded_jobs, ..self.hop(arrival) }
+    }
 }
 
 /// Where the certificate of the listener is.
