@@ -53,7 +53,9 @@ impl Entry {
         bytes.put_u8(VERSION);
         bytes.put_slice(&key.get());
         bytes.put_u32(0);
-        lengths.into_iter().for_each(|length| bytes.put_u32(length));
+        for length in lengths {
+            bytes.put_u32(length);
+        }
         bytes.put_slice(&head);
         bytes.put_slice(&end);
         bytes.put_slice(&self.body);

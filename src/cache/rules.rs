@@ -4,7 +4,7 @@ use http::header::{
     AUTHORIZATION, CACHE_CONTROL, COOKIE, HeaderMap, HeaderName, PRAGMA, PROXY_AUTHORIZATION, SET_COOKIE,
     TRANSFER_ENCODING, VARY,
 };
-use http::{Version, response};
+use http::{Response, Version};
 use http_body::Body;
 
 use super::key::{Asked, Scope};
@@ -59,7 +59,8 @@ impl Permission {
 pub(super) struct Conditions {
     scope: Scope<'static>,
     has_credential: bool,
-    max_length: u64,
+    /// `CACHE_MAX_ENTRY_BYTES`.
+    pub(super) max_length: u64,
 }
 
 impl Conditions {
@@ -77,15 +78,15 @@ impl Conditions {
 
     /// Whether an answer with this head may be kept, if it comes to a good end. What has cookies is for the one who asked,
     /// and without a credential nobody knows who that was.
-    pub(super) fn allow<B: Body>(&self, head: &response::Parts, body: &B) -> bool {
-        let headers = &head.headers;
-        head.status.is_success()
+    pub(super) fn allow<B: Body>(&self, response: &Response<B>) -> bool {
+        let headers = response.headers();
+        response.status().is_success()
             && !says(headers, &CACHE_CONTROL, "no-store")
             && !says(headers, &CACHE_CONTROL, "private")
             && (self.has_credential || !headers.contains_key(SET_COOKIE))
             && self.covers_variants(headers)
-            && body.size_hint().lower() <= self.max_length
-            && has_visible_end(head, body)
+            && response.body().size_hint().lower() <= self.max_length
+            && has_visible_end(response)
     }
 
     /// Whether whatever the answer varies on is in the key.
@@ -101,11 +102,11 @@ impl Conditions {
 
 /// Whether an end can be told from a cut: by a length, by chunks, or by the frames of HTTP/2. A body that ends with its
 /// connection looks the same when its upstream died.
-fn has_visible_end<B: Body>(head: &response::Parts, body: &B) -> bool {
-    head.version == Version::HTTP_2
-        || body.is_end_stream()
-        || body.size_hint().exact().is_some()
-        || head.headers.contains_key(TRANSFER_ENCODING)
+fn has_visible_end<B: Body>(response: &Response<B>) -> bool {
+    response.version() == Version::HTTP_2
+        || response.body().is_end_stream()
+        || response.body().size_hint().exact().is_some()
+        || response.headers().contains_key(TRANSFER_ENCODING)
 }
 
 /// Whether a field lists a directive, with or without an argument. What is hidden in a quoted argument counts too: if in
@@ -119,7 +120,7 @@ fn says(headers: &HeaderMap, name: &HeaderName, directive: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use http::{HeaderValue, Method, Response, StatusCode, Uri};
+    use http::{HeaderValue, Method, StatusCode, Uri};
     use http_body_util::{Empty, Full, channel::Channel};
 
     use super::*;
@@ -156,16 +157,20 @@ mod tests {
         Conditions::new(Scope::new(excluded, &asked, Permission::Full), &asked, 10)
     }
 
-    fn answer(fields: &[(&'static str, &'static str)]) -> response::Parts {
-        let mut parts = Response::new(()).into_parts().0;
-        parts.headers = map(fields);
-        parts
+    fn answer<B>(fields: &[(&'static str, &'static str)], body: B) -> Response<B> {
+        let mut response = Response::new(body);
+        *response.headers_mut() = map(fields);
+        response
+    }
+
+    fn empty(fields: &[(&'static str, &'static str)]) -> Response<Empty<Bytes>> {
+        answer(fields, Empty::new())
     }
 
     /// Whether an answer of five bytes with these fields is kept, if the request had no credential.
     fn is_kept(fields: &[(&'static str, &'static str)]) -> bool {
-        conditions(&[], &[HeaderName::from_static("x-request-id")], false)
-            .allow(&answer(fields), &Full::new(Bytes::from_static(b"12345")))
+        let conditions = conditions(&[], &[HeaderName::from_static("x-request-id")], false);
+        conditions.allow(&answer(fields, Full::new(Bytes::from_static(b"12345"))))
     }
 
     #[test]
@@ -212,46 +217,44 @@ mod tests {
     #[test]
     fn only_good_news_is_kept() {
         for status in 200..=599 {
-            let mut head = answer(&[]);
-            head.status = StatusCode::from_u16(status).unwrap();
-            let conditions = conditions(&[], &[], false);
-            assert_eq!(conditions.allow(&head, &Empty::<Bytes>::new()), status < 300, "{status}");
+            let mut response = empty(&[]);
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            assert_eq!(conditions(&[], &[], false).allow(&response), status < 300, "{status}");
         }
     }
 
     #[test]
     fn an_answer_with_cookies_is_kept_for_one_who_is_known_by_his_key() {
-        let head = answer(&[("set-cookie", "a=1")]);
-        let body = Empty::<Bytes>::new();
+        let response = empty(&[("set-cookie", "a=1")]);
         for name in CREDENTIALS.iter().chain([&KEY_HEADER]) {
             let field = [(HeaderName::as_str(name), "1")].map(|(name, value)| (&*name.to_owned().leak(), value));
-            assert!(conditions(&field, &[], false).allow(&head, &body), "{name}");
+            assert!(conditions(&field, &[], false).allow(&response), "{name}");
             assert!(
-                !conditions(&field, std::slice::from_ref(name), false).allow(&head, &body),
+                !conditions(&field, std::slice::from_ref(name), false).allow(&response),
                 "{name} tells nobody apart"
             );
             assert!(is_credential(name, &KEY_HEADER));
         }
-        assert!(!conditions(&[("x-other", "1")], &[], false).allow(&head, &body));
+        assert!(!conditions(&[("x-other", "1")], &[], false).allow(&response));
         assert!(!is_credential(&HeaderName::from_static("x-other"), &KEY_HEADER));
         // What stands there is forebay's own key; whether the client had one is said by the owner.
-        assert!(conditions(&[("x-key", "1")], &[], true).allow(&head, &body));
+        assert!(conditions(&[("x-key", "1")], &[], true).allow(&response));
         let mut anonymous = conditions(&[], &[], true);
-        assert!(!anonymous.allow(&head, &body));
+        assert!(!anonymous.allow(&response));
         anonymous.has_credential = true;
-        assert!(anonymous.allow(&head, &body));
+        assert!(anonymous.allow(&response));
     }
 
     #[test]
     fn what_is_too_long_or_ends_with_its_connection_is_not_kept() {
         let conditions = conditions(&[], &[], false);
-        let full = |length| Full::new(Bytes::from(vec![0; length]));
-        assert!(conditions.allow(&answer(&[]), &full(10)) && !conditions.allow(&answer(&[]), &full(11)));
-        let (_sender, open) = Channel::<Bytes>::new(1);
-        assert!(!conditions.allow(&answer(&[]), &open));
-        assert!(conditions.allow(&answer(&[("transfer-encoding", "chunked")]), &open));
-        let mut head = answer(&[]);
-        head.version = Version::HTTP_2;
-        assert!(conditions.allow(&head, &open));
+        let full = |length| answer(&[], Full::new(Bytes::from(vec![0; length])));
+        assert!(conditions.allow(&full(10)) && !conditions.allow(&full(11)));
+        let open = |fields| answer(fields, Channel::<Bytes>::new(1).1);
+        assert!(!conditions.allow(&open(&[])));
+        assert!(conditions.allow(&open(&[("transfer-encoding", "chunked")])));
+        let mut response = open(&[]);
+        *response.version_mut() = Version::HTTP_2;
+        assert!(conditions.allow(&response));
     }
 }
