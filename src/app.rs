@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::{self, Admin, Sources};
 use crate::body::Quota;
+use crate::cache::Cache;
 use crate::config::{Listen, Settings, policy_in_words};
 use crate::edge::{self, Edge, Tls, TlsError, accept_loop};
 use crate::queue::Queue;
@@ -120,9 +121,10 @@ impl App {
             back.spawn(Arc::clone(tls).watch(shutdown.clone()));
         }
         let quota = Quota::new(settings.max_buffered.as_usize());
+        let cache = Cache::new(settings.cache, store.clone(), Arc::clone(&quota), back.clone());
         let queue = store.as_ref().map(|store| {
             let (store, routes, quota) = (Arc::clone(store), routes.clone(), Arc::clone(&quota));
-            Queue::new(store, settings.queue, routes, quota, shutdown.clone(), jobs.clone())
+            Queue::new(store, settings.queue, routes, quota, Arc::clone(&cache), shutdown.clone(), jobs.clone())
         });
         if let Some(queue) = &queue {
             queue.start(&back);
@@ -144,6 +146,7 @@ impl App {
                 routes: routes.clone(),
                 answers: settings.answers,
                 quota,
+                cache,
                 queue,
                 shutdown: shutdown.clone(),
                 streams: Tasks::default(),
