@@ -100,8 +100,10 @@ impl App {
                 quota: Arc::clone(&quota),
                 clients: Box::new(connections(&front, &shutdown)),
                 certificate: Box::new(expiry(tls.clone())),
+                jobs: None,
             };
-            let admin = Admin { health_path, source, shutdown: shutdown.clone(), sources };
+            let token = settings.admin_token.clone();
+            let admin = Admin { health_path, source, token, shutdown: shutdown.clone(), sources };
             back.spawn(run_admin(listener, Arc::new(admin), back.clone()));
         }
         let edge = Edge {
@@ -207,10 +209,10 @@ fn listen_error(listen: &Listen, variables: &'static str, source: io::Error) -> 
 async fn run_admin(listener: TcpListener, admin: Arc<Admin>, tasks: Tasks) {
     // Open until the very end: that the process is draining is what it has to tell.
     let until = admin.shutdown.cutting();
-    accept_loop(listener, admin::MAX_CONNECTIONS, until, |stream, _, permit| {
+    accept_loop(listener, admin::MAX_CONNECTIONS, until, |stream, peer, permit| {
         let admin = Arc::clone(&admin);
         tasks.spawn(async move {
-            admin::serve(stream, admin).await;
+            admin::serve(stream, peer.ip(), admin).await;
             drop(permit);
         });
     })

@@ -1,14 +1,12 @@
 //! What is counted of jobs.
 
-use crate::stats::{Counter, Level, Outcomes};
+use crate::stats::{Counter, Outcomes};
 
 /// What is counted of the jobs of this process.
 #[derive(Debug)]
 pub struct QueueStats {
     /// Jobs that were stored by this process.
     pub submitted: Counter,
-    /// Executions under way.
-    pub running: Level,
     /// Executions that ended, by how.
     pub executions: Outcomes<4>,
     /// Executions that will be repeated.
@@ -25,7 +23,6 @@ impl Default for QueueStats {
     fn default() -> Self {
         Self {
             submitted: Counter::default(),
-            running: Level::default(),
             executions: Outcomes::new(["completed", "failed", "repeated", "lost"]),
             repeated: Counter::default(),
             taken_over: Counter::default(),

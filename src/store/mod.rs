@@ -16,6 +16,9 @@
 //! - Dropping the future of a call is safe; what it asked for may have happened or not.
 
 mod changes;
+#[cfg(test)]
+pub(crate) mod empty;
+mod metered;
 mod settings;
 #[cfg(test)]
 mod suite;
@@ -28,6 +31,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use changes::{Changes, Topic, Watch};
+pub use metered::{Calls, Metered, StoreStats};
 pub use settings::{StoreKind, StoreSettings};
 
 use crate::ids::{ExecutionNo, JobId};
