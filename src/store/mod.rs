@@ -19,6 +19,7 @@ mod changes;
 #[cfg(test)]
 pub(crate) mod empty;
 mod metered;
+pub mod redis;
 mod settings;
 #[cfg(test)]
 mod suite;
