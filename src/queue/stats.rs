@@ -15,8 +15,6 @@ pub struct QueueStats {
     pub taken_over: Counter,
     /// Jobs that were parked because their workers died.
     pub parked: Counter,
-    /// Races that became jobs with their attempt in flight.
-    pub adopted: Counter,
 }
 
 impl Default for QueueStats {
@@ -27,7 +25,6 @@ impl Default for QueueStats {
             repeated: Counter::default(),
             taken_over: Counter::default(),
             parked: Counter::default(),
-            adopted: Counter::default(),
         }
     }
 }

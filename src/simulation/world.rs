@@ -104,6 +104,7 @@ async fn run(
         routes: Routes::new([route]),
         answers: setting.route.answers.clone(),
         quota: Arc::clone(&quota),
+        queue: None,
         shutdown: shutdown.clone(),
         streams: Tasks::default(),
     };

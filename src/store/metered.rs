@@ -254,6 +254,10 @@ impl Store for Metered {
         self.store.changes()
     }
 
+    fn warnings(&self) -> Pending<'_, Vec<String>> {
+        self.store.warnings()
+    }
+
     fn close(&self) -> Pending<'_, ()> {
         self.store.close()
     }

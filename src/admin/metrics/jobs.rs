@@ -44,7 +44,6 @@ fn add_done(page: &mut Page, jobs: &Jobs) {
         page.add(metric, [Sample::count([queue], counter(stats).get())]);
     };
     add(&table::JOBS_SUBMITTED, |stats| &stats.submitted);
-    add(&table::JOBS_ADOPTED, |stats| &stats.adopted);
     add(&table::JOBS_REPEATED, |stats| &stats.repeated);
     add(&table::JOBS_TAKEN_OVER, |stats| &stats.taken_over);
     add(&table::JOBS_PARKED, |stats| &stats.parked);

@@ -13,8 +13,9 @@ use std::sync::Arc;
 
 use super::jobs::Jobs;
 use crate::body::Quota;
+use crate::cache::CacheKind;
 use crate::routes::{Route, Routes};
-use crate::stats::{Buckets, CLIENT_GONE, Counter, RouteStats};
+use crate::stats::{Buckets, CLIENT_GONE, CacheStats, Counter, RouteStats};
 use crate::upstream::Pool;
 use page::{Page, Sample};
 pub use table::{Kind, METRICS, Metric, readme_table};
@@ -42,6 +43,8 @@ pub struct Sources {
 struct Row<'a> {
     route: String,
     upstream: String,
+    /// Whether anything of its answers is kept.
+    is_cached: bool,
     stats: &'a RouteStats,
 }
 
@@ -92,12 +95,14 @@ impl Sources {
         let routed = self.routes.iter().map(|route| Row {
             route: name(route),
             upstream: route.settings.base.origin().to_string(),
+            is_cached: route.settings.cache.kind != CacheKind::None,
             stats: route.stats.as_ref(),
         });
         let mut rows: Vec<_> = routed.collect();
         rows.sort_by(|a, b| a.route.cmp(&b.route));
         let attempting = rows.len();
-        rows.push(Row { route: UNROUTED.into(), upstream: UNROUTED.into(), stats: self.routes.unrouted() });
+        let (route, upstream) = (UNROUTED.to_owned(), UNROUTED.to_owned());
+        rows.push(Row { route, upstream, is_cached: false, stats: self.routes.unrouted() });
         page.add(
             &table::EXCHANGES,
             rows.iter().flat_map(|row| {
@@ -135,6 +140,15 @@ impl Sources {
         add(&table::PAID_TWICE, |stats| &stats.paid_twice);
         add(&table::ADOPTED, |stats| &stats.adopted);
         add(&table::STREAM_STALLS, |stats| &stats.stream_stalls);
+        rows.retain(|row| row.is_cached);
+        let mut add = |metric, counter: fn(&CacheStats) -> &Counter| {
+            page.add(metric, rows.iter().map(|row| Sample::count(row.labels(), counter(&row.stats.cache).get())));
+        };
+        add(&table::CACHE_HITS, |stats| &stats.hits);
+        add(&table::CACHE_SHARED, |stats| &stats.shared);
+        add(&table::CACHE_MISSES, |stats| &stats.misses);
+        add(&table::CACHE_BYPASSED, |stats| &stats.bypassed);
+        add(&table::CACHE_STORED, |stats| &stats.stored);
     }
 
     fn add_pools(&self, page: &mut Page) {
@@ -209,7 +223,9 @@ mod tests {
 
     #[tokio::test]
     async fn everything_in_the_table_is_on_the_page_in_its_order_and_nothing_else() {
-        let mut sources = sources([route(None, "http://upstream.test", 1)]);
+        let mut cached = route(None, "http://upstream.test", 1);
+        cached.settings.cache.kind = CacheKind::Memory;
+        let mut sources = sources([cached]);
         sources.jobs = Some(Jobs::in_store(Arc::new(Empty::default())));
         let page = sources.page().await;
         let families: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
@@ -267,6 +283,21 @@ mod tests {
         has(&page, &format!("forebay_hedges_total{{{labels}}} 1"));
         has(&page, "forebay_exchanges_total{route=\"none\",upstream=\"none\",outcome=\"bad_request\"} 1");
         assert!(!page.contains("forebay_attempts_total{route=\"none\""), "without a route there is no attempt");
+    }
+
+    #[tokio::test]
+    async fn a_cache_is_shown_where_there_is_one() {
+        let routes = ["A", "B"].map(|name| route(Some(name), "http://upstream.test", 1));
+        let [mut cached, plain] = routes;
+        cached.settings.cache.kind = CacheKind::Store;
+        cached.stats.cache.hits.add(2);
+        cached.stats.cache.shared.count();
+        let page = sources([cached, plain]).page().await;
+        let labels = "{route=\"A\",upstream=\"http://upstream.test\"}";
+        for (name, count) in [("hits", 2), ("shared", 1), ("misses", 0), ("bypassed", 0), ("stored", 0)] {
+            has(&page, &format!("forebay_cache_{name}_total{labels} {count}"));
+            assert!(!page.contains(&format!("forebay_cache_{name}_total{{route=\"B\"")), "{page}");
+        }
     }
 
     #[tokio::test]
