@@ -85,6 +85,11 @@ impl Queue {
         &self.stats
     }
 
+    /// How many jobs this process executes.
+    pub fn executing(&self) -> usize {
+        self.keeper.count()
+    }
+
     fn route(&self, label: &str) -> Option<&Arc<Route>> {
         self.routes.iter().find(|route| route.label() == label)
     }
@@ -104,7 +109,7 @@ pub fn owner(settings: Option<&RouteSettings>, headers: &HeaderMap) -> Option<Ow
 }
 
 /// What to say when the store did not do what it was asked for.
-fn unstored(error: &StoreError) -> Answer {
+pub fn unstored(error: &StoreError) -> Answer {
     match error {
         StoreError::Unavailable(why) => {
             tracing::warn!(%why, "the store does not answer");

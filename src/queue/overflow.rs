@@ -146,7 +146,6 @@ async fn run(queue: Arc<Queue>, raced: Raced, mut client: oneshot::Sender<Verdic
                 // The attempt ended just now: another execution begins at once, and counts for nothing.
                 return execution.settle(Outcome::Cut, Account::default()).await;
             };
-            queue.stats.adopted.count();
             let outcome = execution.watched(job.limit, go_on(&queue, &route, lease, &outbound, &mut adopted)).await;
             execution.settle(outcome, Account::of(adopted.timeline())).await;
         }
