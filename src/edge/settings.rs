@@ -30,7 +30,7 @@ pub struct EdgeSettings {
     pub trusted_proxies: TrustedProxies,
     /// `FORWARDED_HEADERS` on the race and stream lanes.
     pub forwarded: Forwarded,
-    /// `FORWARDED_HEADERS` for jobs.
+    /// `FORWARDED_HEADERS` for jobs, at submit.
     pub forwarded_jobs: Forwarded,
 }
 
