@@ -32,7 +32,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 0 | [`ids`], [`time`], [`size`], [`secret`], [`gather`] |
+//! | 0 | [`ids`], [`time`], [`size`], [`secret`], [`gather`], [`trust`] |
 //! | 1 | [`shutdown`], [`telemetry`], [`stats`], [`headers`], [`dialect`], [`job`], [`answer`] |
 //! | 2 | [`body`], [`store`] |
 //! | 3 | [`upstream`], [`recording`] |
@@ -70,4 +70,5 @@ pub mod stats;
 pub mod store;
 pub mod telemetry;
 pub mod time;
+pub mod trust;
 pub mod upstream;

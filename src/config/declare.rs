@@ -410,7 +410,7 @@ variables! {
         }
         OVERFLOW overflow {
             default: "prefer", example: "always",
-            help: "races that become jobs: off, prefer (respond-async, wait=N), always",
+            help: "races that become jobs: off, prefer (Prefer: respond-async, wait=N asks for it), always",
         }
         OVERFLOW_AFTER_SECONDS overflow_after_seconds {
             default: "", default_in_words: Some("when the last attempt misses its header deadline"), example: "90s",
@@ -420,7 +420,7 @@ variables! {
     Store {
         STORE store {
             default: "auto", example: "embedded",
-            help: "embedded, redis, off; auto: redis if REDIS_URL is set, else embedded, or none if unneeded",
+            help: "embedded, redis, off; auto: redis where REDIS_URL is set, else embedded",
         }
         REDIS_URL redis_url {
             default: "", example: "redis://127.0.0.1:6379/0", sight: Sight::Secret,
@@ -486,7 +486,7 @@ variables! {
         }
         JOB_RETRY_DELAY_SECONDS job_retry_delay_seconds {
             default: "0", example: "10s",
-            help: "pause before each; 0 = n^4 seconds (1, 16, 81, 256 ...)",
+            help: "pause before each further execution; 0 = n^4 seconds (1, 16, 81, 256 ...)",
         }
         JOB_RETRY_STATUSES job_retry_statuses {
             default: "", default_in_words: Some("none"), example: "429,503",
@@ -520,7 +520,7 @@ variables! {
         }
         CACHE_MAX_BYTES cache_max_bytes {
             default: "256MiB", example: "256MiB", process: true,
-            help: "all of them together",
+            help: "all answers in memory together",
         }
         CACHE_MAX_ENTRY_BYTES cache_max_entry_bytes {
             default: "8MiB", example: "8MiB",

@@ -262,8 +262,12 @@ fn max_buffered(r: &mut Resolver, read: ReadFile) -> Taken<ByteSize> {
 #[cfg(test)]
 mod address_tests;
 #[cfg(test)]
+mod job_tests;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod route_tests;
+#[cfg(test)]
+mod store_tests;
 #[cfg(test)]
 pub(super) mod tests;

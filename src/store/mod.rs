@@ -16,6 +16,7 @@
 //! - Dropping the future of a call is safe; what it asked for may have happened or not.
 
 mod changes;
+pub mod redis;
 mod settings;
 #[cfg(test)]
 mod suite;

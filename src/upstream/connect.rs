@@ -20,6 +20,7 @@ use super::resolve::{DnsError, Resolver};
 use super::stages::{Stage, Stages};
 use super::transport::Stream;
 use super::{Http2, Origin, TransportSettings};
+use crate::trust;
 
 /// Opens connections to one origin.
 #[derive(Debug)]
@@ -164,17 +165,9 @@ fn is_about_open_files(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
 }
 
-/// The system's roots (`SSL_CERT_FILE` honoured), Mozilla's where there are none, and those of `UPSTREAM_CA_FILE`.
+/// Whom the process trusts, and the roots of `UPSTREAM_CA_FILE`.
 fn trusted_roots(settings: &TransportSettings) -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    let native = rustls_native_certs::load_native_certs();
-    for error in &native.errors {
-        tracing::warn!(%error, "a trusted root of the system cannot be read");
-    }
-    roots.add_parsable_certificates(native.certs);
-    if roots.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
+    let mut roots = trust::roots();
     roots.add_parsable_certificates(settings.extra_roots.iter().cloned());
     roots
 }

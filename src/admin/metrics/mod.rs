@@ -122,6 +122,7 @@ impl Sources {
         add(&table::HEDGES, |stats| &stats.hedges);
         add(&table::HEDGES_REFUSED, |stats| &stats.hedges_refused);
         add(&table::PAID_TWICE, |stats| &stats.paid_twice);
+        add(&table::ADOPTED, |stats| &stats.adopted);
         add(&table::STREAM_STALLS, |stats| &stats.stream_stalls);
     }
 
@@ -234,7 +235,7 @@ mod tests {
     fn what_has_happened_to_a_route_is_shown_under_its_name() {
         let route = route(None, "http://upstream.test", 1);
         route.stats.exchanges.count("no_such_common_code");
-        route.stats.answered("2xx", Duration::from_millis(300), Duration::from_secs(30));
+        route.stats.answered("2xx", Duration::from_millis(300), Some(Duration::from_secs(30)));
         route.stats.hedges.count();
         let sources = sources([route]);
         sources.routes.unrouted().exchanges.count("bad_request");

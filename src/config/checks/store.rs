@@ -80,7 +80,7 @@ pub(in crate::config) fn overflow_is_plausible(r: &mut Resolver, has_store: bool
 /// What is too large for a race and becomes a job is not too large for a job.
 pub(in crate::config) fn oversize_fits(
     r: &mut Resolver,
-    oversize: &Taken<(Oversize, Oversize)>,
+    oversize: Taken<(Oversize, Oversize)>,
     raced: &Taken<ByteSize>,
     jobs: &Taken<JobPolicy>,
 ) {

@@ -104,10 +104,10 @@ fn one(
     let jobs = jobs::jobs(r, process);
     let cache = jobs::cache(r, process, &key_header);
 
-    let asks = asks(r, process.store, &lanes, &oversize, &overflow, &cache);
+    let asks = asks(r, process.store, &lanes, oversize, &overflow, &cache);
     let tells_clients_apart = !asks.is_empty() || cache.as_ref().is_ok_and(|cache| cache.kind != CacheKind::None);
     checks::key_header_is_plausible(r, &key, process.has_store(), tells_clients_apart);
-    checks::store::oversize_fits(r, &oversize, &max_request_body, &jobs);
+    checks::store::oversize_fits(r, oversize, &max_request_body, &jobs);
     checks::no_loop(r, process.listen, &base);
     let (source, answers) = answers(r);
     checks::source_is_not_the_key(r, &source, &key);
@@ -148,7 +148,7 @@ fn asks(
     r: &mut Resolver,
     store: &Taken<Chosen>,
     lanes: &Taken<Lanes>,
-    oversize: &Taken<(Oversize, Oversize)>,
+    oversize: Taken<(Oversize, Oversize)>,
     overflow: &Taken<OverflowSettings>,
     cache: &Taken<CacheSettings>,
 ) -> Vec<String> {
