@@ -103,7 +103,10 @@ fn jobs_outlive_the_container_and_the_service_or_there_are_none() {
         ("Dockerfile", " DATA_DIR=/data\n"),
         ("Dockerfile", "VOLUME [\"/data\"]\n"),
         ("Dockerfile", "USER 65532:65532\n"),
-        ("deploy/forebay.service", "StateDirectory=forebay\nStateDirectoryMode=0700\nEnvironment=DATA_DIR=%S/forebay\n"),
+        (
+            "deploy/forebay.service",
+            "StateDirectory=forebay\nStateDirectoryMode=0700\nEnvironment=DATA_DIR=%S/forebay\n",
+        ),
         ("deploy/kubernetes-sidecar.yaml", "- name: STORE\n              value: \"off\"\n"),
     ] {
         assert!(read(name).contains(line), "{name} does not contain {line:?}");
@@ -126,7 +129,8 @@ fn compose_has_a_redis_for_who_asks_for_it_that_loses_no_job() {
     assert_eq!(strings(&redis["profiles"]), ["redis"]);
     assert!(redis["ports"].is_badvalue(), "there is no password: nobody outside may reach it");
     let command = strings(&redis["command"]);
-    for (option, value) in [("--appendonly", "yes"), ("--appendfsync", "always"), ("--maxmemory-policy", "noeviction")] {
+    for (option, value) in [("--appendonly", "yes"), ("--appendfsync", "always"), ("--maxmemory-policy", "noeviction")]
+    {
         assert!(command.windows(2).any(|pair| pair == [option, value]), "{option} {value} is not in {command:?}");
     }
     assert_eq!(strings(&redis["volumes"]), ["redis-data:/data"]);
@@ -162,6 +166,34 @@ fn the_settings_that_the_readme_shows_are_accepted() {
 }
 
 #[test]
+fn every_link_in_the_readme_leads_somewhere() {
+    let readme = read("README.md");
+    // What stands between fences is no Markdown.
+    let prose: Vec<&str> = readme.split("```").step_by(2).flat_map(str::lines).collect();
+    let anchors = anchors(prose.iter().filter(|line| line.starts_with('#')));
+    let links = prose.iter().flat_map(|line| line.split("](").skip(1)).filter_map(|rest| rest.split(')').next());
+    let is_lost = |link: &&str| match link.strip_prefix('#') {
+        Some(anchor) => !anchors.iter().any(|known| known == anchor),
+        None => !link.starts_with("https://") && !root().join(link).is_file(),
+    };
+    let lost: Vec<_> = links.filter(is_lost).collect();
+    assert!(lost.is_empty(), "README.md links to {lost:?}");
+}
+
+/// The anchors of headings: their words in lower case with `-` for blanks, and numbers where they are there already.
+fn anchors<'a>(headings: impl Iterator<Item = &'a &'a str>) -> Vec<String> {
+    let mut known: Vec<String> = Vec::new();
+    for heading in headings {
+        let words = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        let word: String = words.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect();
+        let free = (0..).map(|n| if n == 0 { word.clone() } else { format!("{word}-{n}") });
+        let anchor = free.into_iter().find(|anchor| !known.contains(anchor)).unwrap();
+        known.push(anchor);
+    }
+    known
+}
+
+#[test]
 fn the_readme_names_only_variables_that_there_are() {
     // Names of others that it speaks of, and what is left of names with a blank in them (`ROUTE_<NAME>_PREFIX`, `…_FILE`).
     let others = "ALL_PROXY HTTPS_PROXY HTTP_PROXY NO_PROXY ROUTE_ RST_STREAM SHUT_WR SSL_CERT_FILE PIP_ PYTHON_IMAGE \
@@ -192,13 +224,17 @@ fn known(word: &str) -> bool {
     OTHERS.contains(&word) || variable(word).is_some() || file()
 }
 
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
 fn read(name: &str) -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name);
+    let path = root().join(name);
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{name} cannot be read: {error}"))
 }
 
 fn agrees(name: &str, expected: impl Fn(&str) -> String) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name);
+    let path = root().join(name);
     let update = std::env::var_os("UPDATE").is_some_and(|value| value == "1");
     let on_disk = match std::fs::read_to_string(&path) {
         Ok(text) => text,
