@@ -42,6 +42,10 @@ const PURE: &[&str] = &[
     "dialect",
     "headers",
     "job",
+    "cache/entry",
+    "cache/key",
+    "cache/rules",
+    "cache/tape",
     "race/json",
     "race/plan",
     "race/policy",
@@ -108,6 +112,13 @@ const RULES: &[Rule] = &[
         why: "is named under store/redis only",
         within: EVERYWHERE,
         except: &["store/redis", "store/mod"],
+        tests_may: false,
+    },
+    Rule {
+        refuses: |n| n.is_of_crate(|c| c == "rusqlite" || c == "libsqlite3_sys"),
+        why: "is named under store/embedded only",
+        within: EVERYWHERE,
+        except: &["store/embedded"],
         tests_may: false,
     },
     Rule {
@@ -299,6 +310,8 @@ fn what_breaks_a_rule_is_refused() {
         ("job/record.rs", "use std::time::{Duration, SystemTime};", "reads the clock"),
         ("queue/lease.rs", "fn f(c: redis::Client) {}", "store/redis"),
         ("store/embedded.rs", "use redis::Client;", "store/redis"),
+        ("store/mod.rs", "use rusqlite::Connection;", "store/embedded"),
+        ("store/suite/limits.rs", "fn f(sql: rusqlite::Connection) {}", "store/embedded"),
         // What is done.
         ("edge/listen.rs", "fn f() { tokio::spawn(g()); }", "no shutdown waits"),
         ("edge/listen.rs", "use tokio::{net, task::{self, spawn}};", "no shutdown waits"),

@@ -15,7 +15,7 @@ use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
 use super::intake::Intake;
-use super::jobs::{JobBody, no_store};
+use super::jobs::{JobBody, Wish, no_store};
 use super::outgoing::{Carrier, OutBody};
 use super::respond::Door;
 use super::summary::Summary;
@@ -26,7 +26,7 @@ use crate::body::Payload;
 use crate::dialect::Dialect;
 use crate::headers::{Arrival, RespondAsync, hop, surplus, trailers, upgrade};
 use crate::ids::JobId;
-use crate::queue::{self, Queue};
+use crate::queue::{self, Queue, Raced};
 use crate::race::{self, Course, Expectation, Mode, RaceEnd, Timeline};
 use crate::routes::{Lane, Onward, Route, RouteSettings, outbound};
 use crate::time::LazyDeadline;
@@ -204,13 +204,7 @@ impl<'a> Scene<'a> {
             Lane::Race | Lane::Stream | Lane::Queue => self.take_in(settings, lane, body, timer).await?,
         };
         let (payload, mode) = match intake {
-            Intake::Payload(payload, mode) => {
-                if let Some((prefers, body)) = self.becomes_a_job(settings, mode, &payload, &mut parts.headers) {
-                    let body = JobBody::Kept(body);
-                    return Box::pin(self.enqueue(route, taken(parts), &target, body, timer, Some(prefers))).await;
-                }
-                (payload, mode)
-            }
+            Intake::Payload(payload, mode) => (payload, mode),
             Intake::Job(body) => {
                 return Box::pin(self.enqueue(route, taken(parts), &target, body, timer, None)).await;
             }
@@ -219,6 +213,10 @@ impl<'a> Scene<'a> {
                 return Ok(Reply::Redirect { location, is_read });
             }
         };
+        if let Some(wish) = self.wish(settings, mode, &payload, &mut parts.headers) {
+            let story = self.may_become_a_job(route, taken(parts), &target, onward, wish, timer, timeline);
+            return Box::pin(story).await;
+        }
         let expectation = header_expectation(settings, mode, parts, &target, &payload).await;
         let outbound = outbound(settings, self.edge.settings.hop(self.arrival), taken(parts), onward, payload);
         let end = race::run(course(route, mode), &outbound, expectation, timer, timeline).await;
@@ -235,6 +233,32 @@ impl<'a> Scene<'a> {
                 Err(if is_read { answer } else { answer.closing() })
             }
         }
+    }
+
+    /// The story of a race that may become a job.
+    async fn may_become_a_job(
+        &self,
+        route: &'a Arc<Route>,
+        parts: request::Parts,
+        target: &PathAndQuery,
+        onward: Onward,
+        wish: Wish,
+        timer: &mut LazyDeadline,
+        timeline: &mut Timeline,
+    ) -> Result<Reply<'a>, Answer> {
+        let (prefers, overflow, body) = match wish {
+            Wish::AtOnce { prefers, body } => {
+                return self.enqueue(route, parts, target, JobBody::Kept(body), timer, Some(prefers)).await;
+            }
+            Wish::Later { prefers, overflow, body } => (prefers, overflow, body),
+        };
+        let settings = &route.settings;
+        let payload = Payload::Kept(body.clone());
+        let expectation = header_expectation(settings, Mode::Race, &parts, target, &payload).await;
+        let asked = self.asked(route, parts.clone(), target)?;
+        let outbound = outbound(settings, self.edge.settings.hop(self.arrival), parts, onward, payload);
+        let raced = Raced { route: Arc::clone(route), outbound, expectation, overflow, asked, body };
+        self.race_or_enqueue(route, raced, prefers, timeline).await
     }
 
     /// RFC 6455 §4.1: a GET of HTTP/1.1, and no body.

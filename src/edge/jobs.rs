@@ -1,5 +1,7 @@
 //! Requests that become jobs, and requests about jobs.
 
+use std::sync::Arc;
+
 use http::header::HeaderValue;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, request};
@@ -11,9 +13,9 @@ use crate::answer::{Answer, Code};
 use crate::body::{Beginning, Payload, Snapshot};
 use crate::headers::RespondAsync;
 use crate::job::requested_timeout;
-use crate::queue::{self, Asked, Queue, Ticket, Unsubmitted};
-use crate::race::Mode;
-use crate::routes::{EndToEnd, Overflow, Route, RouteSettings, as_sent};
+use crate::queue::{self, Asked, Ended, Queue, Raced, Ticket, Unsubmitted};
+use crate::race::{self, Mode, Timeline};
+use crate::routes::{EndToEnd, Overflow, OverflowSettings, Route, RouteSettings, as_sent};
 use crate::size::ByteSize;
 use crate::store::Start;
 use crate::time::{Human, LazyDeadline};
@@ -26,6 +28,14 @@ pub(super) enum JobBody {
     Passing { beginning: Beginning, body: Box<Upload>, most: ByteSize },
 }
 
+/// A race that may become a job, with what would be stored of it.
+pub(super) enum Wish {
+    /// At once, because its client asks for it.
+    AtOnce { prefers: RespondAsync, body: Snapshot },
+    /// If nothing has decided it by then.
+    Later { prefers: Option<RespondAsync>, overflow: race::Overflow, body: Snapshot },
+}
+
 /// What is said where a request would have to become a job and there is no store.
 pub(super) fn no_store() -> Answer {
     let message = "This request would become a job, and jobs need a store: STORE is off here, or could not be opened.";
@@ -33,22 +43,55 @@ pub(super) fn no_store() -> Answer {
 }
 
 impl Scene<'_> {
-    /// Whether the client of a race asks for a job at once, and can have it. What is honoured is taken out of the fields.
-    pub(super) fn becomes_a_job(
+    /// Whether a race may become a job, and when. What the client asks for and is honoured is taken out of the fields.
+    pub(super) fn wish(
         &self,
         settings: &RouteSettings,
         mode: Mode,
         payload: &Payload,
         headers: &mut HeaderMap,
-    ) -> Option<(RespondAsync, Snapshot)> {
+    ) -> Option<Wish> {
         self.edge.queue.as_ref()?;
-        let Payload::Kept(snapshot) = payload else { return None };
-        let may = mode == Mode::Race
-            && settings.overflow.overflow != Overflow::Off
-            && snapshot.len() <= settings.jobs.max_body.get();
-        let prefers = RespondAsync::of(headers).filter(|prefers| may && prefers.wait.is_none())?;
-        RespondAsync::remove(headers);
-        Some((prefers, snapshot.clone()))
+        let Payload::Kept(body) = payload else { return None };
+        let OverflowSettings { overflow, after } = settings.overflow;
+        if mode != Mode::Race || overflow == Overflow::Off || body.len() > settings.jobs.max_body.get() {
+            return None;
+        }
+        let prefers = RespondAsync::of(headers);
+        let body = body.clone();
+        let wish = match prefers {
+            Some(prefers) if prefers.wait.is_none_or(|wait| wait.is_zero()) => Wish::AtOnce { prefers, body },
+            Some(RespondAsync { wait }) => Wish::Later { prefers, overflow: race::Overflow::new(after, wait), body },
+            None if overflow == Overflow::Always => {
+                Wish::Later { prefers, overflow: race::Overflow::new(after, None), body }
+            }
+            None => return None,
+        };
+        if prefers.is_some() {
+            RespondAsync::remove(headers);
+        }
+        Some(wish)
+    }
+
+    /// Runs a race that may become a job.
+    pub(super) async fn race_or_enqueue<'b>(
+        &self,
+        route: &'b Arc<Route>,
+        raced: Raced,
+        prefers: Option<RespondAsync>,
+        timeline: &mut Timeline,
+    ) -> Result<Reply<'b>, Answer> {
+        let queue = self.edge.queue.as_ref().ok_or_else(no_store)?;
+        let Some(verdict) = queue.race(raced).await else {
+            let message = "forebay is shutting down. Try again in a moment.";
+            return Err(Answer::new(Code::ShuttingDown, message).closing());
+        };
+        *timeline = verdict.timeline;
+        match verdict.end {
+            Ended::Head(head) => Ok(Reply::Upstream { head, route, is_read: true, prefers }),
+            Ended::Accepted(ticket) => accepted(queue, ticket, prefers),
+            Ended::Failed(answer) => Err(answer),
+        }
     }
 
     /// Makes a job of a request. Where the client asked for it, that is said.

@@ -14,8 +14,8 @@ use super::{Queue, unstored};
 use crate::answer::{Breakage, Code};
 use crate::body::{BrokenOff, End, Report, Watch, Watched};
 use crate::headers::hop;
-use crate::job::{Fault, JobPolicy, Lease, StoredHead, StoredRequest};
-use crate::race::{self, Course, Expectation, Mode, Policy, RaceEnd, Timeline};
+use crate::job::{Fault, Lease, StoredHead, StoredRequest};
+use crate::race::{self, Course, Expectation, Mode, RaceEnd, Timeline};
 use crate::recording::{Unwritten, Writer};
 use crate::routes::{EndToEnd, Onward, Route};
 use crate::store::{Batch, Claimed, NewBody, Settle, Standing, StoreError};
@@ -67,9 +67,40 @@ pub(super) struct Execution {
     pub(super) route: Option<Arc<Route>>,
     pub(super) retries: u32,
     /// For the log.
-    pub(super) title: (String, Method, String),
-    pub(super) timeline: Timeline,
+    pub(super) title: Title,
     pub(super) start: Instant,
+}
+
+/// What the log calls a job: route, method, and the path without its query.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Title {
+    route: String,
+    method: Method,
+    path: String,
+}
+
+impl Title {
+    /// Of a request with this target.
+    pub(super) fn new(route: &str, method: &Method, target: &str) -> Self {
+        let path = target.split('?').next().unwrap_or_default();
+        Self { route: route.to_owned(), method: method.clone(), path: path.to_owned() }
+    }
+}
+
+/// What became of the attempts of an execution, for the log.
+#[derive(Debug, Default)]
+pub(super) struct Account {
+    attempts: u32,
+    timeline: String,
+    failure: Option<String>,
+}
+
+impl Account {
+    /// As it is now.
+    pub(super) fn of(timeline: &Timeline) -> Self {
+        let failure = timeline.failure().map(str::to_owned);
+        Self { attempts: timeline.attempts(), timeline: timeline.to_string(), failure }
+    }
 }
 
 /// Executes a job that was claimed, and settles it.
@@ -80,43 +111,41 @@ pub(super) async fn execute(queue: Arc<Queue>, claimed: Claimed) {
     let kept = queue.keeper.keep(lease);
     let request = StoredRequest::decode(&request);
     let route = request.as_ref().ok().and_then(|request| queue.route(&request.route)).cloned();
-    let title = request.as_ref().map(title).unwrap_or_default();
-    let timeline = Timeline::new(route.as_ref().map_or_else(Arc::default, |route| Arc::clone(&route.stats)));
-    let mut execution = Execution { queue, kept, route, retries, title, timeline, start: Instant::now() };
-    let outcome = execution.guarded(request.ok(), body).await;
-    execution.settle(outcome).await;
-}
-
-fn title(request: &StoredRequest) -> (String, Method, String) {
-    let path = request.target.split('?').next().unwrap_or_default();
-    (request.route.clone(), request.method.clone(), path.to_owned())
+    let title = request.as_ref().map(|request| Title::new(&request.route, &request.method, &request.target));
+    let title = title.unwrap_or_default();
+    let mut timeline = Timeline::new(route.as_ref().map_or_else(Arc::default, |route| Arc::clone(&route.stats)));
+    let mut execution = Execution { queue, kept, route, retries, title, start: Instant::now() };
+    let outcome = execution.run(request.ok(), body, &mut timeline).await;
+    execution.settle(outcome, Account::of(&timeline)).await;
 }
 
 impl Execution {
-    /// Runs until there is a result, the lease is lost, or the process is cut.
-    async fn guarded(&mut self, request: Option<StoredRequest>, body: NewBody) -> Outcome {
-        let Self { queue, kept, route, retries, timeline, .. } = self;
-        let (Some(request), lease) = (request, kept.lease()) else {
+    async fn run(&mut self, request: Option<StoredRequest>, body: NewBody, timeline: &mut Timeline) -> Outcome {
+        let Some(request) = request else {
             return Outcome::Failed(Failed::finally(lost()));
         };
-        let Some(route) = route else {
+        let Some(route) = self.route.clone() else {
             let message = format!("the worker has no route \"{}\"", request.route);
             return Outcome::Failed(Failed::finally(Fault::new(Code::NoRoute.as_str(), message)));
         };
-        let limit = request.timeout;
-        let run = timeout(limit, run(queue, route, lease, request, body, *retries, timeline));
+        let (queue, lease, retries, limit) =
+            (Arc::clone(&self.queue), self.kept.lease(), self.retries, request.timeout);
+        self.watched(limit, run(&queue, &route, lease, request, body, retries, timeline)).await
+    }
+
+    /// Goes on until there is a result, the job's time is over, the lease is lost, or the process is cut.
+    pub(super) async fn watched(&mut self, limit: Duration, result: impl Future<Output = Outcome>) -> Outcome {
         tokio::select! {
             biased;
-            () = kept.lost() => Outcome::Lost,
-            () = queue.shutdown.cutting() => Outcome::Cut,
-            outcome = run => outcome.unwrap_or_else(|_| Outcome::Failed(timed_out(limit))),
+            () = self.kept.lost() => Outcome::Lost,
+            () = self.queue.shutdown.cutting() => Outcome::Cut,
+            outcome = timeout(limit, result) => outcome.unwrap_or_else(|_| Outcome::Failed(timed_out(limit))),
         }
     }
 
     /// Writes the end of the execution, again and again until the store takes it or the lease is lost.
-    pub(super) async fn settle(mut self, outcome: Outcome) {
-        let (word, settle) = self.verdict(&outcome);
-        let mut word = word;
+    pub(super) async fn settle(mut self, outcome: Outcome, account: Account) {
+        let (mut word, settle) = self.verdict(&outcome);
         if let Some(settle) = settle
             && self.write(settle).await == Standing::Lost
         {
@@ -127,7 +156,7 @@ impl Execution {
         if word == "repeated" {
             stats.repeated.count();
         }
-        let (route, method, path) = &self.title;
+        let Title { route, method, path } = &self.title;
         let lease = self.kept.lease();
         tracing::info!(
             job = %lease.job,
@@ -136,10 +165,10 @@ impl Execution {
             path = %Escaped(path),
             outcome = word,
             execution = lease.execution.get(),
-            attempts = self.timeline.attempts(),
-            timeline = %self.timeline,
+            attempts = account.attempts,
+            timeline = %account.timeline,
             total_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX),
-            failure = self.timeline.failure().map(|failure| tracing::field::display(Escaped(failure))),
+            failure = account.failure.as_deref().map(|failure| tracing::field::display(Escaped(failure))),
             "job"
         );
     }
@@ -202,7 +231,6 @@ async fn run(
     let Some(onward) = Onward::again(settings, &request.target) else {
         return Outcome::Failed(Failed::finally(lost()));
     };
-    let policy = one_execution(&settings.policy, &settings.jobs, request.timeout);
     let keep = if settings.jobs.header_deadline.is_some() { settings.max_request_body.get() } else { 0 };
     let kept = match body::load(&queue.store, &queue.quota, lease.job, body, &request.trailers, keep).await {
         Ok(kept) => kept,
@@ -213,8 +241,8 @@ async fn run(
     let outbound = end_to_end.outbound(settings, request.method, onward, kept.payload);
     let course = Course {
         pool: &route.pool,
-        policy: &policy,
-        mode: Mode::Race,
+        policy: &settings.policy,
+        mode: Mode::Job { header_deadline: settings.jobs.header_deadline },
         budget: &route.budget,
         hedge_budget: &route.hedge_budget,
     };
@@ -228,10 +256,7 @@ async fn run(
             record(queue, route, lease, &outbound, head).await
         }
         RaceEnd::Failed(_) if kept.is_lost.load(Relaxed) => Outcome::Failed(Failed::finally(lost())),
-        RaceEnd::Failed(failed) => {
-            let answer = race::failure_in_words(&failed, timeline.attempts());
-            Outcome::Failed(Failed::in_transport(Fault::new(answer.code.as_str(), answer.message)))
-        }
+        RaceEnd::Failed(failed) => Outcome::Failed(self::failed(&failed, timeline.attempts())),
     }
 }
 
@@ -278,19 +303,6 @@ pub(super) async fn record(
     }
 }
 
-/// One execution is one attempt without a header deadline of its own, or a race like the front's where there is one.
-fn one_execution(policy: &Policy, jobs: &JobPolicy, timeout: Duration) -> Policy {
-    let deadline = jobs.header_deadline.unwrap_or(timeout);
-    Policy {
-        header_deadline: deadline,
-        whole_answer_deadline: deadline,
-        max_attempts: if jobs.header_deadline.is_some() { policy.max_attempts } else { 1 },
-        retry_statuses: Vec::new(),
-        hedge_after: None,
-        ..policy.clone()
-    }
-}
-
 fn lost() -> Fault {
     Fault::new(Fault::LOST, "the request of this job is not in the store any more")
 }
@@ -298,6 +310,12 @@ fn lost() -> Fault {
 fn timed_out(limit: Duration) -> Failed {
     let message = format!("the execution took longer than {} (JOB_TIMEOUT_SECONDS, X-Forebay-Timeout)", Human(limit));
     Failed::in_transport(Fault::new(Fault::TIMEOUT, message))
+}
+
+/// No attempt had a head.
+pub(super) fn failed(failed: &race::Failed, attempts: u32) -> Failed {
+    let answer = race::failure_in_words(failed, attempts);
+    Failed::in_transport(Fault::new(answer.code.as_str(), answer.message))
 }
 
 /// An answer that does not count, because of its status.

@@ -8,6 +8,7 @@ mod ask;
 mod body;
 mod execution;
 mod lease;
+mod overflow;
 mod settings;
 mod stats;
 mod submit;
@@ -16,6 +17,7 @@ mod worker;
 use std::sync::Arc;
 
 pub use api::{Content, Reply};
+pub use overflow::{Ended, Raced, Verdict};
 pub use settings::{QueueSettings, Roles};
 pub use stats::QueueStats;
 pub use submit::{Asked, Ticket, Unsubmitted};

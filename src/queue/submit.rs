@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method};
 use http_body::Body;
 
-use super::{Queue, unstored};
+use super::{Queue, execution, unstored};
 use crate::answer::{Answer, Code};
 use crate::body::{Beginning, CollectError, Snapshot, next_frame};
 use crate::ids::JobId;
@@ -35,6 +35,13 @@ pub struct Asked {
     pub timeout: Duration,
     /// How long it can be seen when it is over.
     pub retention: Duration,
+}
+
+impl Asked {
+    /// What the log calls it.
+    pub(super) fn title(&self) -> execution::Title {
+        execution::Title::new(&self.route, &self.method, &self.target)
+    }
 }
 
 /// A job that is stored.

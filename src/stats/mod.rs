@@ -3,6 +3,7 @@
 //! Counting is a relaxed addition to a number whose place is known; there is no look-up, no allocation and no lock but one
 //! short one for each response head. How it is shown is `admin`'s.
 
+mod caching;
 mod count;
 mod histogram;
 mod outlook;
@@ -10,6 +11,7 @@ mod waits;
 
 use std::time::Duration;
 
+pub use caching::CacheStats;
 pub use count::{Counter, Level, Outcomes};
 pub use histogram::{Buckets, Histogram};
 pub use outlook::Outlook;
@@ -77,6 +79,8 @@ pub struct RouteStats {
     pub paid_twice: Counter,
     /// Attempts that were adopted at an overflow. When one ends, it is counted like any other.
     pub adopted: Counter,
+    /// What the cache did, where it is on.
+    pub cache: CacheStats,
     waits: Vec<Waits>,
 }
 
@@ -138,6 +142,7 @@ impl Default for RouteStats {
             hedges_refused: Counter::default(),
             paid_twice: Counter::default(),
             adopted: Counter::default(),
+            cache: CacheStats::default(),
             waits: Vec::new(),
         }
     }

@@ -16,6 +16,8 @@
 //! - Dropping the future of a call is safe; what it asked for may have happened or not.
 
 mod changes;
+pub mod embedded;
+mod open;
 pub mod redis;
 mod settings;
 #[cfg(test)]
@@ -29,6 +31,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use changes::{Changes, Topic, Watch};
+pub use open::{OpenError, open};
 pub use settings::{StoreKind, StoreSettings};
 
 use crate::ids::{ExecutionNo, JobId};
@@ -109,6 +112,11 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Hears of what happens in the store, in this process or another. Loss is possible: whoever waits asks again once a
     /// second all the same.
     fn changes(&self) -> &Changes;
+
+    /// What an operator should change about it, a sentence each.
+    fn warnings(&self) -> Pending<'_, Vec<String>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
 
     /// Ends connections and threads, after what is under way.
     fn close(&self) -> Pending<'_, ()>;

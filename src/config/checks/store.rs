@@ -24,7 +24,7 @@ pub(in crate::config) fn asks(
         r.conflict(variable, "needs a store, and STORE=off says that there is none");
         return None;
     }
-    (!r.is_fallback()).then(|| format!("{}{word}", r.name(variable)))
+    Some(format!("{}{word}", r.name(variable)))
 }
 
 /// A process with one role meets the other one in a Redis, or not at all.

@@ -223,6 +223,11 @@ impl Store for RedisStore {
         &self.changes
     }
 
+    /// None while the server cannot be reached.
+    fn warnings(&self) -> Pending<'_, Vec<String>> {
+        Box::pin(async move { Ok(self.line.server().await.map(|server| server.warnings()).unwrap_or_default()) })
+    }
+
     fn close(&self) -> Pending<'_, ()> {
         Box::pin(async move {
             self.closing.cancel();

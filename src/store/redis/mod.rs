@@ -9,7 +9,7 @@
 //! - A job of an ordinary size takes three round trips: submit, claim, and one in which its recording is written and it is
 //!   settled.
 //! - What is acknowledged is in the memory of the server. What a crash of the server, or a failover, loses is the server's
-//!   own setting, of which [`RedisStore::warnings`] tells.
+//!   own setting, of which [`Store::warnings`](super::Store::warnings) tells.
 //! - Fences are of the server's clock, in microseconds: none is given twice, whatever a failover has forgotten.
 //! - A call is sent again once when its connection ends over it. So a deletion may say that there was nothing although it was
 //!   the one that deleted.
@@ -116,11 +116,6 @@ impl RedisStore {
         let scripts = Scripts::new(&keys);
         let claims = Mutex::default();
         Ok(Self { settings, url, keys, scripts, line, changes, process, claims, closing, tasks })
-    }
-
-    /// What an operator should change about the server, a sentence each. None while it cannot be reached.
-    pub async fn warnings(&self) -> Vec<String> {
-        self.line.server().await.map(|server| server.warnings()).unwrap_or_default()
     }
 
     /// Sends a command.
