@@ -18,7 +18,7 @@ use forebay::dialect::{self, Dialect, EventBoundary};
 use forebay::edge::{BodyScanner, Framing, HeadScanner, guard};
 use forebay::headers::{Notable, hop};
 use forebay::ids::AttemptNo;
-use forebay::race::{self, Input, Limits, Mode, Plan, Quality, RetryBudget, Step};
+use forebay::race::{self, Input, Limits, Mode, Overflow, Plan, Quality, RetryBudget, Step};
 use forebay::routes::{Route, Routes};
 use forebay::shutdown::Tasks;
 use forebay::size::ByteSize;
@@ -97,7 +97,14 @@ fn heads(c: &mut Criterion) {
 /// A race that its first attempt wins.
 fn plan(c: &mut Criterion) {
     let second = Duration::from_secs(1);
-    let limits = Limits { max_attempts: 2, deadline: second, hedge_after: None, may_repeat: true, mode: Mode::Race };
+    let limits = Limits {
+        max_attempts: 2,
+        deadline: Some(second),
+        hedge_after: None,
+        may_repeat: true,
+        mode: Mode::Race,
+        overflow: Overflow::NEVER,
+    };
     let at = |millis| Offset::new(Duration::from_millis(millis));
     c.bench_function("race/plan", |b| {
         b.iter(|| {

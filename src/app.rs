@@ -11,13 +11,18 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::{self, Admin, Sources};
 use crate::body::Quota;
+use crate::cache::Cache;
 use crate::config::{Listen, Settings, policy_in_words};
 use crate::edge::{self, Edge, Tls, TlsError, accept_loop};
+use crate::queue::Queue;
 use crate::race::RetryBudget;
 use crate::routes::{Route, RouteSettings, Routes};
 use crate::shutdown::{Shutdown, Tasks};
+use crate::store::{Metered, OpenError, Store, StoreSettings};
 use crate::time::Human;
 use crate::upstream::{Pool, Resolver};
+
+mod storage;
 
 /// After the cut, how long the last answers and events have to leave.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -40,8 +45,17 @@ pub enum StartError {
     Tls(rustls::Error),
     /// The listener's certificate cannot be used.
     Certificate(TlsError),
+    /// The store that is asked for cannot be opened.
+    Store(OpenError),
     /// The system refuses signal handlers.
     Signals(io::Error),
+}
+
+impl StartError {
+    /// Whether another environment is what it needs.
+    pub fn is_of_the_environment(&self) -> bool {
+        matches!(self, Self::Store(_))
+    }
 }
 
 impl fmt::Display for StartError {
@@ -52,6 +66,7 @@ impl fmt::Display for StartError {
             }
             Self::Tls(source) => write!(f, "TLS cannot be set up: {source}"),
             Self::Certificate(source) => write!(f, "the listener cannot serve TLS: {source}"),
+            Self::Store(source) => source.fmt(f),
             Self::Signals(source) => write!(f, "signals cannot be handled: {source}"),
         }
     }
@@ -62,12 +77,15 @@ impl std::error::Error for StartError {}
 /// A program that runs.
 #[derive(Debug)]
 pub struct App {
-    /// Where the proxy listens.
-    pub address: SocketAddr,
+    /// Where the proxy listens; none = this process only executes jobs.
+    pub address: Option<SocketAddr>,
     shutdown: Shutdown,
     shutdown_timeout: Duration,
     /// The client connections.
     front: Tasks,
+    /// What executes jobs.
+    jobs: Tasks,
+    store: Option<Arc<Metered>>,
     routes: Routes,
 }
 
@@ -75,13 +93,23 @@ impl App {
     /// Starts everything that the settings ask for. Must be called inside a runtime.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let shutdown = Shutdown::default();
-        let (front, back) = (Tasks::default(), Tasks::default());
-        let listener = bind(&settings.listen, "LISTEN_HOST and LISTEN_PORT").await?;
+        let (front, jobs, back) = (Tasks::default(), Tasks::default(), Tasks::default());
         let admin_listener = match &settings.admin {
             Some(listen) => Some(bind(listen, "ADMIN_HOST and ADMIN_PORT (or ADMIN_PORT=off)").await?),
             None => None,
         };
-        let address = listener.local_addr().map_err(|source| listen_error(&settings.listen, "LISTEN_HOST", source))?;
+        let store = storage::open(settings.store.as_ref(), &shutdown, &back).await?;
+        let listener = match settings.queue.roles.front {
+            true => Some(bind(&settings.listen, "LISTEN_HOST and LISTEN_PORT").await?),
+            false => None,
+        };
+        let address = match &listener {
+            Some(listener) => {
+                let address = listener.local_addr();
+                Some(address.map_err(|source| listen_error(&settings.listen, "LISTEN_HOST", source))?)
+            }
+            None => None,
+        };
         let admin_address = admin_listener.as_ref().and_then(|listener| listener.local_addr().ok());
         announce(&settings, address, admin_address);
         raise_open_files(&settings);
@@ -93,6 +121,15 @@ impl App {
             back.spawn(Arc::clone(tls).watch(shutdown.clone()));
         }
         let quota = Quota::new(settings.max_buffered.as_usize());
+        let any_store = store.clone().map(|store| store as Arc<dyn Store>);
+        let cache = Cache::new(settings.cache, any_store.clone(), Arc::clone(&quota), back.clone());
+        let queue = any_store.map(|store| {
+            let (routes, quota, cache) = (routes.clone(), Arc::clone(&quota), Arc::clone(&cache));
+            Queue::new(store, settings.queue, routes, quota, cache, shutdown.clone(), jobs.clone())
+        });
+        if let Some(queue) = &queue {
+            queue.start(&back);
+        }
         if let Some(listener) = admin_listener {
             let (health_path, source) = (settings.edge.health_path.clone(), settings.answers.source.clone());
             let sources = Sources {
@@ -100,20 +137,27 @@ impl App {
                 quota: Arc::clone(&quota),
                 clients: Box::new(connections(&front, &shutdown)),
                 certificate: Box::new(expiry(tls.clone())),
+                jobs: jobs_to_show(store.as_ref(), queue.as_ref(), settings.store),
             };
-            let admin = Admin { health_path, source, shutdown: shutdown.clone(), sources };
+            let token = settings.admin_token.clone();
+            let admin = Admin { health_path, source, token, shutdown: shutdown.clone(), sources };
             back.spawn(run_admin(listener, Arc::new(admin), back.clone()));
         }
-        let edge = Edge {
-            settings: settings.edge,
-            routes: routes.clone(),
-            answers: settings.answers,
-            quota,
-            shutdown: shutdown.clone(),
-            streams: Tasks::default(),
-        };
-        front.spawn(edge::run(listener, tls, Arc::new(edge), front.clone()));
-        Ok(Self { address, shutdown, shutdown_timeout: settings.shutdown_timeout, front, routes })
+        if let Some(listener) = listener {
+            let edge = Edge {
+                settings: settings.edge,
+                routes: routes.clone(),
+                answers: settings.answers,
+                quota,
+                cache,
+                queue,
+                shutdown: shutdown.clone(),
+                streams: Tasks::default(),
+            };
+            front.spawn(edge::run(listener, tls, Arc::new(edge), front.clone()));
+        }
+        let shutdown_timeout = settings.shutdown_timeout;
+        Ok(Self { address, shutdown, shutdown_timeout, front, jobs, store, routes })
     }
 
     /// Runs until SIGTERM or SIGINT, then drains; a second signal cuts at once.
@@ -140,24 +184,42 @@ impl App {
     /// Stops taking new work, waits for what runs up to `SHUTDOWN_TIMEOUT_SECONDS`, and cuts the rest.
     pub async fn stop(&self) {
         self.shutdown.drain();
-        // The accept loop is one of them, and ends by itself.
+        // The accept loop is one of them, and ends by itself, and so does the worker's.
         let connections = self.front.len().saturating_sub(1);
-        tracing::info!(connections, timeout = %Human(self.shutdown_timeout), "draining: finishing what runs");
+        let jobs = self.jobs.len().saturating_sub(1);
+        tracing::info!(connections, jobs, timeout = %Human(self.shutdown_timeout), "draining: finishing what runs");
         for line in self.routes.iter().flat_map(|route| route.outlooks()) {
             tracing::info!("{line}");
         }
-        if tokio::time::timeout(self.shutdown_timeout, self.front.finished()).await.is_err() {
-            tracing::warn!(connections = self.front.len(), "SHUTDOWN_TIMEOUT_SECONDS is over: the rest is cut");
+        if tokio::time::timeout(self.shutdown_timeout, self.finished()).await.is_err() {
+            let (connections, jobs) = (self.front.len(), self.jobs.len());
+            tracing::warn!(connections, jobs, "SHUTDOWN_TIMEOUT_SECONDS is over: the rest is cut");
         }
         self.cut().await;
         tracing::info!("stopped");
     }
 
+    async fn finished(&self) {
+        tokio::join!(self.front.finished(), self.jobs.finished());
+    }
+
     async fn cut(&self) {
         self.shutdown.cut();
         // What does not leave in time leaves with the process.
-        let _ = tokio::time::timeout(LAST_WORDS, self.front.finished()).await;
+        let _ = tokio::time::timeout(LAST_WORDS, self.finished()).await;
+        if let Some(store) = &self.store {
+            let _ = tokio::time::timeout(LAST_WORDS, store.close()).await;
+        }
     }
+}
+
+/// What the admin listener shows of jobs: nothing without a store.
+fn jobs_to_show(
+    store: Option<&Arc<Metered>>,
+    queue: Option<&Arc<Queue>>,
+    settings: Option<StoreSettings>,
+) -> Option<admin::Jobs> {
+    Some(admin::Jobs { queue: Arc::clone(queue?), store: Arc::clone(store?), settings: settings? })
 }
 
 /// The routes with their pools. Routes whose pools would be the same share one, and its retry budget.
@@ -206,10 +268,10 @@ fn listen_error(listen: &Listen, variables: &'static str, source: io::Error) -> 
 async fn run_admin(listener: TcpListener, admin: Arc<Admin>, tasks: Tasks) {
     // Open until the very end: that the process is draining is what it has to tell.
     let until = admin.shutdown.cutting();
-    accept_loop(listener, admin::MAX_CONNECTIONS, until, |stream, _, permit| {
+    accept_loop(listener, admin::MAX_CONNECTIONS, until, |stream, peer, permit| {
         let admin = Arc::clone(&admin);
         tasks.spawn(async move {
-            admin::serve(stream, admin).await;
+            admin::serve(stream, peer.ip(), admin).await;
             drop(permit);
         });
     })
@@ -217,10 +279,14 @@ async fn run_admin(listener: TcpListener, admin: Arc<Admin>, tasks: Tasks) {
 }
 
 /// The start-up line, one for each route where there are several, and what the operator should know.
-fn announce(settings: &Settings, address: SocketAddr, admin: Option<SocketAddr>) {
+fn announce(settings: &Settings, address: Option<SocketAddr>, admin: Option<SocketAddr>) {
     let admin = admin.map_or_else(|| "off".to_owned(), |address| format!("http://{address}"));
     let scheme = if settings.edge.tls.is_some() { "https" } else { "http" };
     let (version, routes) = (env!("CARGO_PKG_VERSION"), settings.routes.len());
+    let listens = match address {
+        Some(address) => format!("forebay {version} listens on {scheme}://{address}"),
+        None => format!("forebay {version} executes jobs, and listens for no clients"),
+    };
     if let [route] = &settings.routes[..] {
         tracing::info!(
             upstream = %route.base,
@@ -228,10 +294,10 @@ fn announce(settings: &Settings, address: SocketAddr, admin: Option<SocketAddr>)
             proxy = %proxy_in_words(route),
             policy = %policy_in_words(&route.policy),
             %admin,
-            "forebay {version} listens on {scheme}://{address}"
+            "{listens}"
         );
     } else {
-        tracing::info!(routes, %admin, "forebay {version} listens on {scheme}://{address}");
+        tracing::info!(routes, %admin, "{listens}");
         for route in &settings.routes {
             tracing::info!(
                 upstream = %route.base,

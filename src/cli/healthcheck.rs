@@ -25,13 +25,15 @@ pub fn run(vars: impl IntoIterator<Item = (OsString, OsString)>) -> ExitCode {
         Err(problems) => return refuse(&problems),
     };
     let is_tls = settings.edge.tls.is_some();
-    let (listen, path, is_tls) = match (&settings.edge.health_path, &settings.admin) {
+    // A process that only executes jobs has no proxy listener.
+    let health_path = settings.edge.health_path.as_ref().filter(|_| settings.queue.roles.front);
+    let (listen, path, is_tls) = match (health_path, &settings.admin) {
         // The admin listener never speaks TLS.
         (None, Some(admin)) => (admin, "/healthz", false),
         (Some(_), Some(admin)) if is_tls => (admin, "/healthz", false),
         (Some(path), _) => (&settings.listen, path.as_str(), is_tls),
         (None, None) => {
-            eprintln!("forebay: HEALTH_PATH and ADMIN_PORT are both off: there is nothing to ask");
+            eprintln!("forebay: neither HEALTH_PATH on a proxy listener nor ADMIN_PORT is on: there is nothing to ask");
             return ExitCode::FAILURE;
         }
     };

@@ -5,13 +5,14 @@ use std::process::ExitCode;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::app::App;
-use crate::cli::check::refuse;
+use crate::app::{App, StartError};
+use crate::cli::check::{EX_CONFIG, refuse};
 use crate::config::Settings;
 use crate::telemetry;
 
-/// Runs the proxy until it is told to stop. 78 for a problem in the environment, 1 when it cannot start, 0 after a
-/// signal.
+/// Runs the proxy until it is told to stop. 78 for a problem in the environment or a store that cannot be opened, 1 when it
+/// cannot start otherwise, 0
+/// after a signal.
 pub fn run(vars: impl IntoIterator<Item = (OsString, OsString)>) -> ExitCode {
     let settings = match Settings::from_env(vars) {
         Ok(settings) => settings,
@@ -24,20 +25,27 @@ pub fn run(vars: impl IntoIterator<Item = (OsString, OsString)>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = runtime().map_err(|error| error.to_string()).and_then(|runtime| {
-        let ended = runtime.block_on(async { App::start(settings).await?.run_until_signalled().await });
-        // Connections to upstreams end with the process; nobody waits for a lookup that blocks its thread.
-        runtime.shutdown_background();
-        ended.map_err(|error| error.to_string())
-    });
+    let outcome = match runtime() {
+        Ok(runtime) => {
+            let ended = runtime.block_on(async { App::start(settings).await?.run_until_signalled().await });
+            // Connections to upstreams end with the process; nobody waits for a lookup that blocks its thread.
+            runtime.shutdown_background();
+            ended.map_err(|error| (error.to_string(), code(&error)))
+        }
+        Err(error) => Err((error.to_string(), ExitCode::FAILURE)),
+    };
     drop(logs);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+        Err((error, code)) => {
             eprintln!("forebay: {error}");
-            ExitCode::FAILURE
+            code
         }
     }
+}
+
+fn code(error: &StartError) -> ExitCode {
+    if error.is_of_the_environment() { EX_CONFIG.into() } else { ExitCode::FAILURE }
 }
 
 /// As many threads as there are processors for this process (cgroup and affinity counted); on one, no second thread

@@ -14,20 +14,25 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Version, request};
 use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
+use super::beyond::{course, is_cached};
+use super::intake::Intake;
+use super::jobs::no_store;
 use super::outgoing::{Carrier, OutBody};
 use super::respond::Door;
 use super::summary::Summary;
 use super::upload::Upload;
-use super::wording::{body_failure, race_failure, too_large};
 use super::{Edge, guard};
 use crate::answer::{Answer, Code};
-use crate::body::{Beginning, Collected, Limits, Passing, Payload, Snapshot};
+use crate::body::Payload;
+use crate::cache::AnswerBody;
 use crate::dialect::Dialect;
-use crate::headers::{Arrival, hop, surplus, trailers, upgrade};
-use crate::race::{self, Course, Expectation, Mode, RaceEnd, Timeline};
-use crate::routes::{Chunked, Lane, Onward, Oversize, Route, RouteSettings, outbound};
+use crate::headers::{Arrival, RespondAsync, hop, surplus, trailers, upgrade};
+use crate::ids::JobId;
+use crate::queue::{self, Queue};
+use crate::race::{self, Expectation, Mode, RaceEnd, Timeline};
+use crate::routes::{Lane, Onward, Route, RouteSettings, outbound};
 use crate::time::LazyDeadline;
-use crate::upstream::{Head, Outbound, Switched, has_dot_segment};
+use crate::upstream::{Head, Outbound, ResponseBody, Switched, has_dot_segment};
 
 /// Serves one request: tells the story, and lets its end out through the one door.
 ///
@@ -51,7 +56,8 @@ pub(super) fn exchange(
         // "OPTIONS *" is about the server as a whole, and goes to "/".
         let path = if parts.uri.path() == "*" { "/" } else { parts.uri.path() };
         let client = edge.settings.trusted_proxies.client(arrival.peer, &parts.headers);
-        let route = edge.routes.find(path);
+        // What is asked of the queue concerns no upstream.
+        let route = if edge.is_jobs(path) { None } else { edge.routes.find(path) };
         let stats = Arc::clone(route.map_or(edge.routes.unrouted(), |route| &route.stats));
         let mut summary = Summary::new(client, parts.method.clone(), path, stats);
         let answers = route.map_or(&edge.answers, |route| &route.settings.answers);
@@ -75,6 +81,12 @@ pub(super) fn exchange(
             Some(Ok(Reply::Upstream { head, route, is_read })) => {
                 door.relay(*head, route.settings.stream_idle, is_read, timer, summary)
             }
+            Some(Ok(Reply::Shared { response, is_hit, route, prefers })) => {
+                door.share(*response, is_hit, prefers, route.settings.stream_idle, timer, summary)
+            }
+            Some(Ok(Reply::Accepted { location, job, prefers })) => door.accepted(location, job, prefers, summary),
+            Some(Ok(Reply::Document { json, is_read })) => door.document(json, is_read, summary),
+            Some(Ok(Reply::Content { content, is_read })) => door.content(*content, is_read, timer, summary),
             Some(Ok(Reply::Switched { head, upstream, route })) => {
                 door.switch(*head, upstream, route.settings.tunnel_idle, summary)
             }
@@ -110,28 +122,56 @@ async fn unless_cut<F: Future>(edge: &Edge, carrier: &Carrier, mut future: Pin<&
 const CODEX_HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// What a good end is made of. `is_read`: nothing of the request is left on the connection.
-enum Reply<'a> {
-    Health { is_read: bool },
-    Redirect { location: HeaderValue, is_read: bool },
-    Upstream { head: Box<Head>, route: &'a Route, is_read: bool },
-    Switched { head: Box<Head>, upstream: Switched, route: &'a Route },
-}
-
-/// What became of a request's body.
-enum Intake {
-    /// It can go on, and may be sent so.
-    Payload(Payload, Mode),
-    /// The client is to bring it to the upstream itself.
-    Redirect,
+pub(super) enum Reply<'a> {
+    Health {
+        is_read: bool,
+    },
+    Redirect {
+        location: HeaderValue,
+        is_read: bool,
+    },
+    Upstream {
+        head: Box<Head>,
+        route: &'a Route,
+        is_read: bool,
+    },
+    /// An answer that the cache had a part in, or that might have become a job.
+    Shared {
+        response: Box<Response<AnswerBody<ResponseBody>>>,
+        is_hit: Option<bool>,
+        route: &'a Route,
+        prefers: Option<RespondAsync>,
+    },
+    Switched {
+        head: Box<Head>,
+        upstream: Switched,
+        route: &'a Route,
+    },
+    /// The request has become a job.
+    Accepted {
+        location: HeaderValue,
+        job: JobId,
+        prefers: Option<RespondAsync>,
+    },
+    /// What is known of a job.
+    Document {
+        json: String,
+        is_read: bool,
+    },
+    /// What a job has come to.
+    Content {
+        content: Box<queue::Content>,
+        is_read: bool,
+    },
 }
 
 /// Where the story plays.
-struct Scene<'a> {
-    edge: &'a Edge,
+pub(super) struct Scene<'a> {
+    pub(super) edge: &'a Edge,
     carrier: &'a Carrier,
-    arrival: Arrival,
+    pub(super) arrival: Arrival,
     dialect: Dialect,
-    quotes: Vec<u32>,
+    pub(super) quotes: Vec<u32>,
 }
 
 impl<'a> Scene<'a> {
@@ -151,6 +191,9 @@ impl<'a> Scene<'a> {
         if self.edge.is_health_check(&parts.method, target.path()) {
             return Ok(Reply::Health { is_read });
         }
+        if let Some((queue, rest)) = self.edge.jobs(target.path()) {
+            return Box::pin(self.ask_for_a_job(queue, parts, rest, is_read)).await;
+        }
         let route = route.ok_or_else(|| no_route(is_read))?;
         let settings = &route.settings;
         may_pass(settings, &parts.headers, &target)?;
@@ -165,16 +208,27 @@ impl<'a> Scene<'a> {
         let lane = settings.lanes.of(target.path());
         let intake = match lane {
             Lane::Redirect => Intake::Redirect,
-            Lane::Queue => return Err(no_store()),
-            Lane::Race | Lane::Stream => self.take_in(settings, lane, body, timer).await?,
+            Lane::Queue if self.edge.queue.is_none() => return Err(no_store()),
+            Lane::Race | Lane::Stream | Lane::Queue => self.take_in(settings, lane, body, timer).await?,
         };
         let (payload, mode) = match intake {
             Intake::Payload(payload, mode) => (payload, mode),
+            Intake::Job(body) => {
+                return Box::pin(self.enqueue(route, taken(parts), &target, body, timer, None)).await;
+            }
             Intake::Redirect => {
                 let location = onward.location(&settings.base).ok_or_else(unsendable)?;
                 return Ok(Reply::Redirect { location, is_read });
             }
         };
+        if let Some(wish) = self.wish(settings, mode, &payload, &mut parts.headers) {
+            let story = self.may_become_a_job(route, taken(parts), &target, onward, wish, timer, timeline);
+            return Box::pin(story).await;
+        }
+        if is_cached(settings, mode, &payload) {
+            let story = self.may_be_known(route, taken(parts), &target, onward, payload, timeline);
+            return Box::pin(story).await;
+        }
         let expectation = header_expectation(settings, mode, parts, &target, &payload).await;
         let outbound = outbound(settings, self.edge.settings.hop(self.arrival), taken(parts), onward, payload);
         let end = race::run(course(route, mode), &outbound, expectation, timer, timeline).await;
@@ -185,7 +239,7 @@ impl<'a> Scene<'a> {
         match end {
             RaceEnd::Committed(committed) => Ok(Reply::Upstream { head: Box::new(committed.head), route, is_read }),
             RaceEnd::Failed(failed) => {
-                let answer = race_failure(&failed, timeline.attempts());
+                let answer = race::failure_in_words(&failed, timeline.attempts());
                 Err(if is_read { answer } else { answer.closing() })
             }
         }
@@ -220,46 +274,7 @@ impl<'a> Scene<'a> {
                 None => Ok(Reply::Upstream { head: Box::new(committed.head), route, is_read: true }),
             },
             RaceEnd::Failed(_) if is_codex => Err(upgrade_failed()),
-            RaceEnd::Failed(failed) => Err(race_failure(&failed, timeline.attempts())),
-        }
-    }
-
-    /// Takes the body in as its lane and its size want it: kept whole, or passed on as it comes.
-    async fn take_in(
-        &self,
-        settings: &RouteSettings,
-        lane: Lane,
-        mut body: Upload,
-        timer: &mut LazyDeadline,
-    ) -> Result<Intake, Answer> {
-        let whole = if lane == Lane::Stream { Mode::Once } else { Mode::Race };
-        if body.is_end_stream() {
-            return Ok(Intake::Payload(Payload::default(), whole));
-        }
-        let progress = self.edge.settings.body_timeout;
-        let pass_on = |beginning, body| {
-            Ok(Intake::Payload(Payload::Passing(Passing::new(beginning, body, progress)), Mode::Once))
-        };
-        if lane == Lane::Stream {
-            return pass_on(Beginning::default(), body);
-        }
-        if settings.chunked == Chunked::Bypass && body.size_hint().exact().is_none() {
-            return match settings.oversize {
-                Oversize::Reject | Oversize::Stream => pass_on(Beginning::default(), body),
-                Oversize::Redirect => Ok(Intake::Redirect),
-                Oversize::Queue => Err(no_store()),
-            };
-        }
-        let limits = Limits { max: settings.max_request_body.get(), progress };
-        let collected = Snapshot::collect(&mut body, limits, &self.edge.quota, timer).await;
-        match collected.map_err(|error| body_failure(&error))? {
-            Collected::Whole(snapshot) => Ok(Intake::Payload(Payload::Kept(snapshot), whole)),
-            Collected::Over(beginning) => match settings.oversize {
-                Oversize::Reject => Err(too_large(settings.max_request_body)),
-                Oversize::Stream => pass_on(beginning, body),
-                Oversize::Redirect => Ok(Intake::Redirect),
-                Oversize::Queue => Err(no_store()),
-            },
+            RaceEnd::Failed(failed) => Err(race::failure_in_words(&failed, timeline.attempts())),
         }
     }
 }
@@ -269,12 +284,17 @@ fn taken(parts: &mut request::Parts) -> request::Parts {
     mem::replace(parts, Request::new(()).into_parts().0)
 }
 
-fn course(route: &Route, mode: Mode) -> Course<'_> {
-    let Route { settings, pool, budget, hedge_budget, .. } = route;
-    Course { pool, policy: &settings.policy, budget, hedge_budget, mode }
-}
-
 impl Edge {
+    /// The queue, and what stands behind `JOBS_PATH` in a path that is its own.
+    fn jobs<'a>(&'a self, path: &'a str) -> Option<(&'a Queue, &'a str)> {
+        let queue = self.queue.as_ref()?;
+        queue.rest(path).map(|rest| (&**queue, rest))
+    }
+
+    fn is_jobs(&self, path: &str) -> bool {
+        self.jobs(path).is_some()
+    }
+
     fn is_health_check(&self, method: &Method, path: &str) -> bool {
         matches!(*method, Method::GET | Method::HEAD) && self.settings.health_path.as_deref() == Some(path)
     }
@@ -300,10 +320,6 @@ fn no_route(is_read: bool) -> Answer {
     if is_read { answer } else { answer.closing() }
 }
 
-fn no_store() -> Answer {
-    Answer::new(Code::StoreUnavailable, "Jobs need a store, and there is none.").closing()
-}
-
 fn unsendable() -> Answer {
     Answer::new(Code::BadRequest, "The target cannot be put into a Location field.").closing()
 }
@@ -320,7 +336,7 @@ fn has_no_websocket(status: StatusCode) -> bool {
 }
 
 /// Which header deadline applies. Nobody looks where both are the same, or where nothing is kept to look into.
-async fn header_expectation(
+pub(super) async fn header_expectation(
     settings: &RouteSettings,
     mode: Mode,
     parts: &request::Parts,

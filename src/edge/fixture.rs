@@ -9,6 +9,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{Edge, EdgeSettings};
 use crate::body::Quota;
+use crate::cache::Cache;
 use crate::headers::{Arrival, Forwarded, TrustedProxies};
 use crate::race::RetryBudget;
 use crate::routes::{AnswerSettings, Route, RouteSettings, Routes};
@@ -45,12 +46,15 @@ pub(super) fn edge_with(change: impl FnOnce(&mut RouteSettings)) -> (Arc<Edge>, 
         tls: None,
         trusted_proxies: TrustedProxies::default(),
         forwarded: Forwarded::Keep,
+        forwarded_jobs: Forwarded::Add,
     };
     let edge = Edge {
         settings: settings_of_the_edge,
         routes: Routes::new([Route::new(settings, pool, budget)]),
         answers: AnswerSettings::for_tests(),
         quota: Quota::new(1 << 30),
+        cache: Cache::nothing(),
+        queue: None,
         shutdown: Shutdown::default(),
         streams: Tasks::default(),
     };

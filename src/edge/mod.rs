@@ -4,6 +4,7 @@
 //! socket, `exchange` tells the story of one request, `respond` is the one door out, and `tunnel` is what an upgraded
 //! connection becomes.
 
+mod beyond;
 pub mod certificate;
 mod clocks;
 mod exchange;
@@ -12,6 +13,8 @@ mod fixture;
 mod guard;
 mod http1;
 mod http2;
+mod intake;
+mod jobs;
 mod listen;
 mod outgoing;
 mod respond;
@@ -40,7 +43,9 @@ pub use tls::{Tls, TlsError};
 pub use tunnel::carry;
 
 use crate::body::Quota;
+use crate::cache::Cache;
 use crate::headers::Arrival;
+use crate::queue::Queue;
 use crate::routes::{AnswerSettings, Routes};
 use crate::shutdown::{Shutdown, Tasks};
 
@@ -55,6 +60,10 @@ pub struct Edge {
     pub answers: AnswerSettings,
     /// What buffered bodies are taken from.
     pub quota: Arc<Quota>,
+    /// The answers that are kept.
+    pub cache: Arc<Cache>,
+    /// Where requests become jobs; none = there is no store.
+    pub queue: Option<Arc<Queue>>,
     /// When to stop.
     pub shutdown: Shutdown,
     /// The exchanges of HTTP/2 connections.

@@ -74,9 +74,14 @@ impl Forwarded {
     }
 }
 
+/// Whether a field says where a request came from.
+pub fn says_whence(name: &HeaderName) -> bool {
+    name.as_str().starts_with(PREFIX) || *name == REAL_IP || *name == header::FORWARDED
+}
+
 fn strip(headers: &mut HeaderMap) {
-    let names: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().starts_with(PREFIX)).cloned().collect();
-    for name in names.into_iter().chain([REAL_IP, header::FORWARDED]) {
+    let names: Vec<HeaderName> = headers.keys().filter(|name| says_whence(name)).cloned().collect();
+    for name in names {
         headers.remove(name);
     }
 }

@@ -1,18 +1,22 @@
 //! Hop-by-hop fields, and those that are forebay's own (contract 4).
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 use http::{HeaderValue, Version};
 
 use super::{Notable, trailers};
+use crate::ids::ExecutionNo;
 
 /// `X-Forebay-Attempts`.
 pub const ATTEMPTS: HeaderName = HeaderName::from_static("x-forebay-attempts");
 /// `X-Forebay-Timeline`.
 pub const TIMELINE: HeaderName = HeaderName::from_static("x-forebay-timeline");
+
+/// `X-Forebay-Execution`.
+const EXECUTION: HeaderName = HeaderName::from_static("x-forebay-execution");
 
 pub(super) const OWN_PREFIX: &str = "x-forebay-";
 /// Job timeouts are obeyed by jobs only and removed on every lane.
@@ -43,6 +47,11 @@ pub fn count_attempts(headers: &mut HeaderMap, attempts: u32) {
     headers.insert(ATTEMPTS, value);
 }
 
+/// Tells whether an answer was there already, or had to be fetched from the upstream.
+pub fn tell_cache_status(headers: &mut HeaderMap, is_hit: bool) {
+    headers.insert(CACHE_STATUS, HeaderValue::from_static(if is_hit { "HIT" } else { "MISS" }));
+}
+
 /// Removes from a request what ends at this hop, and what only forebay may say. `source` is the name in `SOURCE_HEADER`.
 ///
 /// `Expect` goes as well: it was answered here. `Content-Length` is left to whoever frames the request again. That the
@@ -69,6 +78,21 @@ pub fn strip_request(headers: &mut HeaderMap, notable: Notable, source: &HeaderN
 /// the upstream announces in `Trailer` is kept only where the trailers will follow: `with_trailers`, and no length.
 pub fn strip_response(headers: &mut HeaderMap, source: &HeaderName, with_trailers: bool) {
     let notable = Notable::of(headers);
+    strip_ended(headers, notable, with_trailers);
+    strip_own(headers, notable, source);
+}
+
+/// Removes from a response's head what is not kept for others, or for the same client again: what ended at this hop, what
+/// only forebay may say, and cookies. What is announced in `Trailer` stays where trailers will follow: `with_trailers`.
+pub fn strip_for_cache(headers: &mut HeaderMap, with_trailers: bool) {
+    let notable = Notable::of(headers);
+    strip_ended(headers, notable, with_trailers);
+    strip_prefixed(headers, notable);
+    headers.remove(SET_COOKIE);
+}
+
+/// What ended at this hop with a response, and what is said of caches, which is said anew.
+fn strip_ended(headers: &mut HeaderMap, notable: Notable, with_trailers: bool) {
     if notable.has(Notable::CONTENT_LENGTH) {
         if notable.has(Notable::TRANSFER_ENCODING) {
             headers.remove(CONTENT_LENGTH);
@@ -82,7 +106,16 @@ pub fn strip_response(headers: &mut HeaderMap, source: &HeaderName, with_trailer
     if notable.has(Notable::CACHE_STATUS) {
         headers.remove(CACHE_STATUS);
     }
-    strip_own(headers, notable, source);
+}
+
+/// Prepares the fields of a recorded response for one who fetches it: which execution it is of, and that nobody but him is to
+/// keep it, unless the upstream said who may.
+pub fn replay(headers: &mut HeaderMap, execution: ExecutionNo, with_trailers: bool) {
+    if !with_trailers {
+        headers.remove(TRAILER);
+    }
+    headers.insert(EXECUTION, HeaderValue::from(execution.get()));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
 }
 
 /// Gives a request of HTTP/2 the `Host` that its `:authority` stands for (RFC 9113 §8.3.1), where it has none.
@@ -278,6 +311,33 @@ mod tests {
             let length: Vec<_> = headers.get_all(CONTENT_LENGTH).iter().map(|v| v.to_str().unwrap()).collect();
             assert_eq!(length, left.into_iter().collect::<Vec<_>>(), "{lines:?}");
         }
+    }
+
+    #[test]
+    fn what_is_kept_has_no_cookie_and_nothing_of_this_hop() {
+        let fields = [
+            ("set-cookie", "a=1"),
+            ("set-cookie", "b=2"),
+            ("connection", "x-named"),
+            ("x-named", "1"),
+            ("transfer-encoding", "chunked"),
+            ("content-length", "5"),
+            ("trailer", "x-sum"),
+            ("x-cache-status", "HIT"),
+            ("x-forebay-attempts", "3"),
+            ("x-stay", "1"),
+        ];
+        for (with_trailers, left) in [(true, &["x-stay", "trailer"][..]), (false, &["x-stay"])] {
+            let mut headers = map(&fields);
+            strip_for_cache(&mut headers, with_trailers);
+            assert!(left.iter().all(|name| headers.contains_key(*name)), "{headers:?}");
+            assert_eq!(headers.len(), left.len(), "{headers:?}");
+        }
+        let mut headers = map(&[("x-cache-status", "a"), ("x-cache-status", "b")]);
+        tell_cache_status(&mut headers, false);
+        assert_eq!(headers, map(&[("x-cache-status", "MISS")]));
+        tell_cache_status(&mut headers, true);
+        assert_eq!(headers, map(&[("x-cache-status", "HIT")]));
     }
 
     #[test]

@@ -2,21 +2,32 @@
 
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
 use super::Backoff;
+
+/// The pauses of one race.
+pub(super) struct Pauses(ExponentialBackoff);
 
 impl Backoff {
     /// The pauses before the second attempt, the third, …: doubled each time up to `max`, each with jitter of ±20 %, so
     /// that exchanges which failed together do not come back together.
-    pub(super) fn pauses(self) -> impl Iterator<Item = Duration> + Send {
+    pub(super) fn pauses(self) -> Pauses {
         let doubling = ExponentialBuilder::new()
             .with_min_delay(self.first)
             .with_max_delay(self.max)
             .with_factor(2.0)
             .without_max_times()
             .build();
-        doubling.map(|pause| pause.mul_f64(0.8 + 0.4 * fastrand::f64()))
+        Pauses(doubling)
+    }
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(|pause| pause.mul_f64(0.8 + 0.4 * fastrand::f64()))
     }
 }
 

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::track::{OK, Track, body_of, outbound, race, read_request, track};
+use super::track::{OK, Track, body_of, is_closed, next, outbound, race, read_request, track};
 use super::{BudgetSettings, HedgeBudget, RaceEnd, Retry, RetryBudget, Timeline, Why};
 use crate::upstream::{Failure, Pool, TransportSettings};
 
@@ -19,17 +18,6 @@ fn hedging(max_attempts: u32) -> Track {
     track.policy.hedge_after = Some(Duration::from_secs(5));
     track.budget = RetryBudget::new(BudgetSettings { percent: 0, min: 0 });
     track
-}
-
-/// The next connection, and the whole request on it.
-async fn next(upstream: &mut UnboundedReceiver<DuplexStream>) -> DuplexStream {
-    let mut stream = upstream.recv().await.unwrap();
-    read_request(&mut stream, 5).await;
-    stream
-}
-
-async fn is_closed(stream: &mut DuplexStream) -> bool {
-    stream.read(&mut [0]).await.unwrap() == 0
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,7 @@
 //! The race: attempts under a header deadline, replaced until one has headers.
 
+#[cfg(test)]
+mod adoption_tests;
 mod aside;
 mod backoff;
 mod coding;
@@ -14,7 +16,14 @@ mod json_tests;
 mod look;
 #[cfg(test)]
 mod once_tests;
+mod overflow;
+#[cfg(test)]
+mod overflow_properties;
+#[cfg(test)]
+mod overflow_tests;
 mod plan;
+#[cfg(test)]
+mod plan_overflow_tests;
 #[cfg(test)]
 mod plan_properties;
 #[cfg(test)]
@@ -25,17 +34,23 @@ mod retry_budget;
 mod run;
 #[cfg(test)]
 mod run_tests;
+mod signals;
 #[cfg(test)]
 mod status_tests;
 mod timeline;
 #[cfg(test)]
 mod track;
+mod wording;
 
 pub use aside::look;
 pub use hedge_budget::HedgeBudget;
 pub use json::{Malformed, ObjectScanner, Said};
-pub use plan::{Input, Limits, Plan, Step, Trouble, Why};
-pub use policy::{Backoff, Expectation, Mode, Policy, Quality, Retry};
+pub use overflow::{Adopted, NoneInFlight, Overflowed, run_until_overflow};
+pub use plan::Plan;
+pub use policy::{Backoff, Expectation, Mode, Overflow, Policy, Quality, Retry};
+pub use retry_after::retry_after;
 pub use retry_budget::{BudgetSettings, Further, RetryBudget, Waiting};
 pub use run::{Committed, Course, Failed, RaceEnd, run};
+pub use signals::{Input, Limits, Step, Trouble, Why};
 pub use timeline::Timeline;
+pub use wording::{client_fault, failure as failure_in_words};

@@ -4,7 +4,8 @@
 //! properties, in the order in which they matter:
 //!
 //! 1. at most one commit, and nothing is launched after the end;
-//! 2. every launch ends exactly once: with a head, with a failure (a missed deadline is one), or with the race;
+//! 2. every launch ends exactly once: with a head, with a failure (a missed deadline is one), with the adoption of another,
+//!    or with the race;
 //! 3. never more than `max_attempts` attempts, whatever started them;
 //! 4. a reused connection that died unread is replaced free of charge, once; the attempt goes on, with its number and its
 //!    place among the others;
@@ -18,115 +19,28 @@
 //! 9. a head that might be bettered – a poor one, or one whose status is retried – is held while another attempt is in
 //!    flight. When none is left, the latest commits that is not to be retried; only without one is there a retry, and if
 //!    there may be none, the latest of all commits;
-//! 10. the race ends: it never waits for nothing.
+//! 10. the race ends: it never waits for nothing. While it is open to be taken over it waits for that, and what has no
+//!     header deadline has the clocks of whoever runs it.
+//!
+//! And where it may overflow:
+//!
+//! 11. at most one overflow, only where it was asked for, and not before its time: so long after the beginning, or when the
+//!     last attempt in flight has missed its header deadline, no head is held, and no other attempt may follow – which is
+//!     asked for before that one is dropped;
+//! 12. after it nobody is asked for another attempt, and none is started or dropped, until the race goes on: a head commits
+//!     as it would, and a stale connection is replaced;
+//! 13. when it goes on it is as if there had been no overflow, but for the time that has passed;
+//! 14. what is adopted is the oldest attempt that has a connection. It is alone from then on and has no header deadline: its
+//!     head commits, whatever it is, and its failure is the end.
 
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::policy::{Mode, Quality};
+use super::policy::{Mode, Overflow, Quality};
+use super::signals::{Input, Limits, Step, Trouble, Why};
 use crate::ids::AttemptNo;
 use crate::time::Offset;
-
-/// What the plan may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// How many attempts there may be, the first included.
-    pub max_attempts: u32,
-    /// The header deadline of each, from its request being written.
-    pub deadline: Duration,
-    /// When an attempt gets company, from its request being written; none = never.
-    pub hedge_after: Option<Duration>,
-    /// Whether the request may be repeated after bytes of it may have reached the upstream.
-    pub may_repeat: bool,
-    /// How much of the rest there is.
-    pub mode: Mode,
-}
-
-impl Limits {
-    /// Whether there may be another attempt although the request may have reached the upstream.
-    fn may_race(&self) -> bool {
-        self.may_repeat && self.mode == Mode::Race
-    }
-}
-
-/// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// The exchange begins. Once, first.
-    Start,
-    /// An attempt's request was written completely, then. Told before any later [`Input::Time`].
-    Written {
-        /// Whose.
-        no: AttemptNo,
-        /// When its last byte was taken.
-        at: Offset,
-    },
-    /// An attempt has a complete response head, which is kept until it is committed or a retry is granted.
-    Head(AttemptNo, Quality),
-    /// An attempt ended without one.
-    Failed(AttemptNo, Trouble),
-    /// The client did not finish its own request: there is nothing left to try.
-    ClientFault,
-    /// What was asked for may start. The heads that are held are dropped if it is a retry: they were failed attempts.
-    Granted,
-    /// It may not.
-    Refused(Why),
-    /// Nothing else; time has passed.
-    Time,
-}
-
-/// What the plan needs to know about a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trouble {
-    /// A byte of the request may have reached the upstream.
-    pub may_have_reached: bool,
-    /// A pooled connection was not there any more, and the request can be sent on another.
-    pub is_stale: bool,
-    /// There was a connection, and it failed: the next attempt is better off with one that served nobody before.
-    pub had_connection: bool,
-}
-
-/// What to do now. After everything but [`Step::Wait`] and the two ends, the plan is to be told of something at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Start an attempt.
-    Launch {
-        /// Its number; a free replacement has the number of what it replaces.
-        no: AttemptNo,
-        /// On a connection that served nobody before, because one of this exchange has failed.
-        fresh: bool,
-    },
-    /// Ask whether a further attempt may follow, and answer at once with [`Input::Granted`] or [`Input::Refused`].
-    AskRetry,
-    /// Ask whether an attempt may start beside what is in flight, and answer as before.
-    AskHedge,
-    /// Drop an attempt that has missed its header deadline, and tell of it with [`Input::Failed`].
-    Drop(AttemptNo),
-    /// Nothing to do until something happens, at the latest until then.
-    Wait(Option<Offset>),
-    /// Use the head of this attempt, drop all others. The end.
-    Commit(AttemptNo),
-    /// Drop everything, and answer with the latest failure. The end.
-    GiveUp(Why),
-}
-
-/// Why there is no further attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// All of `max_attempts` were used.
-    Attempts,
-    /// The request may have reached the upstream, and must not be repeated then.
-    Unsafe,
-    /// The request may have reached the upstream, and nothing of it is kept: [`Mode::Once`].
-    Once,
-    /// A part of the body was taken from the client and is gone.
-    Spent,
-    /// The client itself did not finish its request.
-    Client,
-    /// The budget refused it.
-    Budget,
-}
 
 /// The state machine. `D` yields the pauses before further attempts.
 #[derive(Clone, Debug)]
@@ -149,9 +63,25 @@ enum State {
     Racing,
     AskingRetry,
     AskingHedge,
+    /// Whether another may follow the only attempt in flight, which has missed its deadline.
+    AskingLast,
     /// The backoff before a further attempt.
     Pausing(Offset),
+    /// It has overflown, and may be taken over.
+    Open(Onward),
     Done,
+}
+
+/// Where a race goes on that nobody takes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Onward {
+    /// Attempts are in flight.
+    Racing,
+    Pausing(Offset),
+    /// The last one has ended meanwhile, without deciding the race; the request may be repeated after it, or not.
+    Settling {
+        may_repeat: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -212,8 +142,21 @@ impl<D: Iterator<Item = Duration>> Plan<D> {
             Input::ClientFault => self.end(Step::GiveUp(Why::Client)),
             Input::Granted => self.granted(now),
             Input::Refused(why) => self.refused(why),
+            Input::GoOn => self.go_on(now),
             Input::Time => self.time(now),
         }
+    }
+
+    /// Adopts the oldest attempt in flight that has a connection, and says which: all others are to be dropped, held heads
+    /// too. None: there was none, and the race is over. Only after [`Step::Overflow`].
+    pub fn adopt(&mut self, has_connection: impl Fn(AttemptNo) -> bool) -> Option<AttemptNo> {
+        let is_open = matches!(self.state, State::Open(_));
+        let adopted = self.in_flight.iter().map(|flight| flight.no).find(|no| is_open && has_connection(*no));
+        self.in_flight.retain(|flight| Some(flight.no) == adopted);
+        self.held.clear();
+        self.limits = Limits { max_attempts: self.last.get(), deadline: None, hedge_after: None, ..self.limits };
+        self.state = if adopted.is_some() { State::Racing } else { State::Done };
+        adopted
     }
 
     fn head(&mut self, now: Offset, no: AttemptNo, quality: Quality) -> Step {
@@ -259,6 +202,10 @@ impl<D: Iterator<Item = Duration>> Plan<D> {
         let best = self.held.iter().rfind(|held| refusal.is_some() || held.retry_from.is_none());
         match (best, refusal) {
             (Some(held), _) => self.end(Step::Commit(held.no)),
+            _ if matches!(self.state, State::Open(_)) => {
+                self.state = State::Open(Onward::Settling { may_repeat });
+                self.wait()
+            }
             (None, Some(why)) => self.end(Step::GiveUp(why)),
             (None, None) => {
                 self.state = State::AskingRetry;
@@ -271,13 +218,22 @@ impl<D: Iterator<Item = Duration>> Plan<D> {
         match self.state {
             State::AskingHedge => self.launch_next(now),
             State::AskingRetry => {
-                let backoff = now.after(self.pauses.next().unwrap_or_default());
-                let asked_for = self.held.drain(..).filter_map(|held| held.retry_from).max();
-                self.state = State::Pausing(asked_for.map_or(backoff, |from| from.max(backoff)));
+                self.pause(now);
                 self.time(now)
             }
-            State::Racing | State::Pausing(_) | State::Done => self.wait(),
+            State::AskingLast => {
+                self.pause(now);
+                self.wants_fresh = true;
+                self.in_flight.pop().map_or_else(|| self.time(now), |missed| Step::Drop(missed.no))
+            }
+            State::Racing | State::Pausing(_) | State::Open(_) | State::Done => self.wait(),
         }
+    }
+
+    fn pause(&mut self, now: Offset) {
+        let backoff = now.after(self.pauses.next().unwrap_or_default());
+        let asked_for = self.held.drain(..).filter_map(|held| held.retry_from).max();
+        self.state = State::Pausing(asked_for.map_or(backoff, |from| from.max(backoff)));
     }
 
     fn refused(&mut self, why: Why) -> Step {
@@ -287,19 +243,29 @@ impl<D: Iterator<Item = Duration>> Plan<D> {
                 self.wait()
             }
             State::AskingRetry => self.end(self.held.last().map_or(Step::GiveUp(why), |held| Step::Commit(held.no))),
-            State::Racing | State::Pausing(_) | State::Done => self.wait(),
+            State::AskingLast => self.overflow(Onward::Racing),
+            State::Racing | State::Pausing(_) | State::Open(_) | State::Done => self.wait(),
         }
     }
 
     fn time(&mut self, now: Offset) -> Step {
+        let overflows = self.overflow_at().is_some_and(|at| at <= now);
         match self.state {
+            State::Racing if overflows => return self.overflow(Onward::Racing),
+            State::Pausing(until) if overflows => return self.overflow(Onward::Pausing(until)),
             State::Pausing(until) if until <= now => return self.launch_next(now),
             State::Racing => {}
-            State::Pausing(_) | State::AskingRetry | State::AskingHedge | State::Done => return self.wait(),
+            State::Pausing(_)
+            | State::AskingRetry
+            | State::AskingHedge
+            | State::AskingLast
+            | State::Open(_)
+            | State::Done => return self.wait(),
         }
-        let deadline = self.limits.deadline;
-        if let Some(missed) = self.in_flight.iter().find(|f| f.is_written && f.clock.after(deadline) <= now) {
-            return Step::Drop(missed.no);
+        if let Some(deadline) = self.limits.deadline
+            && let Some(missed) = self.in_flight.iter().find(|f| f.is_written && f.clock.after(deadline) <= now)
+        {
+            return self.missed(missed.no);
         }
         if self.hedge_from().is_some_and(|from| from <= now)
             && let Some(newest) = self.in_flight.last_mut().filter(|newest| newest.is_written)
@@ -312,6 +278,38 @@ impl<D: Iterator<Item = Duration>> Plan<D> {
             flight.clock = now;
         }
         self.wait()
+    }
+
+    /// An attempt has missed its header deadline. It is dropped, unless it is the last.
+    fn missed(&mut self, no: AttemptNo) -> Step {
+        let is_alone = self.in_flight.len() == 1 && self.held.is_empty();
+        if !self.limits.overflow.at_last_deadline || !is_alone {
+            return Step::Drop(no);
+        }
+        if self.limits.may_race() && self.has_attempts_left() {
+            self.state = State::AskingLast;
+            return Step::AskRetry;
+        }
+        self.overflow(Onward::Racing)
+    }
+
+    /// There is one at most.
+    fn overflow(&mut self, onward: Onward) -> Step {
+        self.limits.overflow = Overflow::NEVER;
+        self.state = State::Open(onward);
+        Step::Overflow
+    }
+
+    fn go_on(&mut self, now: Offset) -> Step {
+        let State::Open(onward) = self.state else { return self.wait() };
+        self.state = match onward {
+            Onward::Racing | Onward::Settling { .. } => State::Racing,
+            Onward::Pausing(until) => State::Pausing(until),
+        };
+        match onward {
+            Onward::Settling { may_repeat } => self.settle(may_repeat),
+            Onward::Racing | Onward::Pausing(_) => self.time(now),
+        }
     }
 
     fn launch_next(&mut self, now: Offset) -> Step {
@@ -345,15 +343,21 @@ impl<D: Iterator<Item = Duration>> Plan<D> {
         self.limits.hedge_after.map(|after| newest.clock.after(after))
     }
 
+    /// When time is up for the whole race.
+    fn overflow_at(&self) -> Option<Offset> {
+        self.limits.overflow.after.map(Offset::new)
+    }
+
     /// The earliest time at which time alone could change something. For a request that is not written yet that is a
     /// whole deadline after the last look at it, or the time after which it would be hedged.
     fn wait(&self) -> Step {
         let pause = match self.state {
             State::Pausing(until) => Some(until),
-            State::Racing | State::AskingRetry | State::AskingHedge | State::Done => None,
+            State::Racing | State::AskingRetry | State::AskingHedge | State::AskingLast => None,
+            State::Open(_) | State::Done => return Step::Wait(None),
         };
-        let deadlines = self.in_flight.iter().map(|flight| flight.clock.after(self.limits.deadline));
-        Step::Wait(deadlines.chain(pause).chain(self.hedge_from()).min())
+        let deadlines = self.in_flight.iter().filter_map(|flight| Some(flight.clock.after(self.limits.deadline?)));
+        Step::Wait(deadlines.chain(pause).chain(self.hedge_from()).chain(self.overflow_at()).min())
     }
 
     fn end(&mut self, step: Step) -> Step {

@@ -2,25 +2,33 @@
 
 use std::time::Duration;
 
-use super::plan::{Input, Limits, Plan, Step, Trouble, Why};
-use super::policy::{Mode, Quality};
+use super::plan::Plan;
+use super::policy::{Mode, Overflow, Quality};
+use super::signals::{Input, Limits, Step, Trouble, Why};
 use crate::ids::AttemptNo;
 use crate::time::Offset;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(250);
-const REACHED: Trouble = Trouble { may_have_reached: true, is_stale: false, had_connection: true };
-const STALE: Trouble = Trouble { may_have_reached: true, is_stale: true, had_connection: true };
+pub(super) const REACHED: Trouble = Trouble { may_have_reached: true, is_stale: false, had_connection: true };
+pub(super) const STALE: Trouble = Trouble { may_have_reached: true, is_stale: true, had_connection: true };
 
-const GOOD: Quality = Quality { is_poor: false, retry_after: None };
-const POOR: Quality = Quality { is_poor: true, retry_after: None };
-const LISTED: Quality = Quality { is_poor: true, retry_after: Some(Duration::ZERO) };
+pub(super) const GOOD: Quality = Quality { is_poor: false, retry_after: None };
+pub(super) const POOR: Quality = Quality { is_poor: true, retry_after: None };
+pub(super) const LISTED: Quality = Quality { is_poor: true, retry_after: Some(Duration::ZERO) };
 
-fn limits(max_attempts: u32) -> Limits {
-    Limits { max_attempts, deadline: DEADLINE, hedge_after: None, may_repeat: true, mode: Mode::Race }
+pub(super) fn limits(max_attempts: u32) -> Limits {
+    Limits {
+        max_attempts,
+        deadline: Some(DEADLINE),
+        hedge_after: None,
+        may_repeat: true,
+        mode: Mode::Race,
+        overflow: Overflow::NEVER,
+    }
 }
 
-fn started(limits: Limits) -> Plan<impl Iterator<Item = Duration> + Clone> {
+pub(super) fn started(limits: Limits) -> Plan<impl Iterator<Item = Duration> + Clone> {
     let mut plan = Plan::new(limits, std::iter::repeat(PAUSE));
     assert_eq!(plan.step(Offset::ZERO, Input::Start), launch(1, false));
     plan
@@ -39,23 +47,23 @@ fn hedged(max_attempts: u32) -> Plan<impl Iterator<Item = Duration> + Clone> {
     plan
 }
 
-fn written(no: u32, seconds: f64) -> Input {
+pub(super) fn written(no: u32, seconds: f64) -> Input {
     Input::Written { no: number(no), at: at(seconds) }
 }
 
-fn failed(no: u32) -> Input {
+pub(super) fn failed(no: u32) -> Input {
     Input::Failed(number(no), REACHED)
 }
 
-fn at(seconds: f64) -> Offset {
+pub(super) fn at(seconds: f64) -> Offset {
     Offset::new(Duration::from_secs_f64(seconds))
 }
 
-fn launch(no: u32, fresh: bool) -> Step {
+pub(super) fn launch(no: u32, fresh: bool) -> Step {
     Step::Launch { no: number(no), fresh }
 }
 
-fn number(no: u32) -> AttemptNo {
+pub(super) fn number(no: u32) -> AttemptNo {
     (1..no).fold(AttemptNo::FIRST, |no, _| no.next())
 }
 

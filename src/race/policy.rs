@@ -61,7 +61,7 @@ pub enum Expectation {
     Unknown,
 }
 
-/// How much may be repeated, and whether attempts may run side by side (contract 2).
+/// How much may be repeated, and whether attempts may run side by side (contract 2, 6.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// All that section 3.3 offers.
@@ -69,6 +69,34 @@ pub enum Mode {
     /// For a body that is not kept: only what reached nobody is repeated, and a stale connection is replaced, while no
     /// byte of the body was taken from the client. No hedge, and no status is retried.
     Once,
+    /// One execution of a job: a single attempt without a header deadline, which uses no budget and counts for none. A
+    /// stale connection is replaced, as `RETRY` allows; whatever else is repeated is another execution. No status is
+    /// retried: `JOB_RETRY_STATUSES` is for whoever runs the executions.
+    Job {
+        /// `JOB_RESPONSE_HEADER_TIMEOUT_SECONDS`: with it an execution is a race, with hedges, backoff, `RETRY` and budgets,
+        /// under this header deadline instead of the two others.
+        header_deadline: Option<Duration>,
+    },
+}
+
+/// When a race may be taken over as a job, if nothing has decided it by then (contract 3.6, 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overflow {
+    /// So long after its beginning.
+    pub after: Option<Duration>,
+    /// When the last attempt misses its header deadline, and no other may follow.
+    pub at_last_deadline: bool,
+}
+
+impl Overflow {
+    /// The race is nobody else's.
+    pub const NEVER: Self = Self { after: None, at_last_deadline: false };
+
+    /// As `OVERFLOW_AFTER_SECONDS` says, which unset means the last header deadline; `wait=N` of the request counts if it is
+    /// smaller.
+    pub fn new(after: Option<Duration>, wait: Option<Duration>) -> Self {
+        Self { after: after.into_iter().chain(wait).min(), at_last_deadline: after.is_none() }
+    }
 }
 
 /// What a complete response head is worth while there could be a better one.
@@ -143,6 +171,24 @@ mod tests {
         for method in ["POST", "PATCH", "QUERY", "PROPFIND", "get"] {
             assert!(!policy.may_repeat(&method.parse().unwrap(), &bare), "{method}");
             assert!(policy.may_repeat(&method.parse().unwrap(), &keyed), "{method}");
+        }
+    }
+
+    #[test]
+    fn a_race_overflows_at_the_earlier_of_two_times_and_without_a_setting_at_its_last_deadline() {
+        let seconds = |seconds: u64| Some(Duration::from_secs(seconds));
+        for (after, wait, expected, at_last_deadline) in [
+            (None, None, None, true),
+            (None, seconds(5), seconds(5), true),
+            (seconds(60), None, seconds(60), false),
+            (seconds(60), seconds(5), seconds(5), false),
+            (seconds(60), seconds(90), seconds(60), false),
+        ] {
+            assert_eq!(
+                Overflow::new(after, wait),
+                Overflow { after: expected, at_last_deadline },
+                "{after:?} {wait:?}"
+            );
         }
     }
 

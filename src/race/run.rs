@@ -2,6 +2,7 @@
 //!
 //! What it decides itself is a matter of fact: whether the body can be sent again, and what the budgets allow.
 
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,10 +12,12 @@ use std::time::{Duration, SystemTime};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::plan::{Input, Limits, Plan, Step, Trouble, Why};
+use super::backoff::Pauses;
+use super::plan::Plan;
 use super::retry_after::retry_after;
+use super::signals::{Input, Limits, Step, Trouble, Why};
 use super::timeline::Timeline;
-use super::{Expectation, HedgeBudget, Mode, Policy, Quality, RetryBudget};
+use super::{Expectation, Further, HedgeBudget, Mode, Overflow, Policy, Quality, RetryBudget, Waiting};
 use crate::ids::AttemptNo;
 use crate::telemetry::in_span;
 use crate::time::{LazyDeadline, Offset};
@@ -35,13 +38,15 @@ pub struct Course<'a> {
     pub hedge_budget: &'a HedgeBudget,
 }
 
-/// How a race ended.
+/// How a race ended. One that cannot overflow ends in one of two ways, and the third needs no arm.
 #[derive(Debug)]
-pub enum RaceEnd {
+pub enum RaceEnd<O = Infallible> {
     /// With a response head. From here on bytes only flow.
     Committed(Committed),
     /// Without one.
     Failed(Failed),
+    /// Not at all: it may be taken over.
+    Overflowed(O),
 }
 
 /// A complete response head that was accepted. There is no way back from here to another attempt.
@@ -71,119 +76,195 @@ pub async fn run(
     timer: &mut LazyDeadline,
     timeline: &mut Timeline,
 ) -> RaceEnd {
-    let limits = course.limits(outbound, expectation);
-    let mut plan = Plan::new(limits, course.policy.backoff.pauses());
-    let timeouts = course.policy.timeouts;
-    let start = Instant::now();
-    let mut field = Field { runners: SmallVec::new(), start, write_limit: timeouts.write };
-    let waiting = course.budget.wait();
-    if limits.hedge_after.is_some() {
-        course.hedge_budget.exchange();
+    Race::new(course, outbound, expectation, Overflow::NEVER).go(Input::Start, timer, timeline, nobody).await
+}
+
+/// Nobody takes a race over that overflows.
+pub(super) fn nobody() -> Option<Infallible> {
+    None
+}
+
+/// A race under way. Dropping it ends its attempts at once.
+pub(super) struct Race<'a> {
+    course: Course<'a>,
+    outbound: &'a Outbound,
+    /// As they were at the beginning: the wait of an adopted attempt is measured by the deadline that it had.
+    limits: Limits,
+    pub(super) plan: Plan<Pauses>,
+    pub(super) field: Field<'a>,
+    /// Its place among those that share the budget. None: it has no part of it.
+    pub(super) waiting: Option<Waiting>,
+    /// Held while a retry is under way.
+    pub(super) further: Option<Further>,
+    /// The heads that the plan knows of: dropped with the race, or before a retry. Their connections stay open.
+    pub(super) heads: Vec<(AttemptNo, Head)>,
+    pub(super) latest: Option<Failure>,
+    /// Time passes only where something is waited for.
+    pub(super) now: Instant,
+}
+
+impl<'a> Race<'a> {
+    pub(super) fn new(
+        course: Course<'a>,
+        outbound: &'a Outbound,
+        expectation: Expectation,
+        overflow: Overflow,
+    ) -> Self {
+        let limits = course.limits(outbound, expectation, overflow);
+        let start = Instant::now();
+        if limits.hedge_after.is_some() {
+            course.hedge_budget.exchange();
+        }
+        Self {
+            course,
+            outbound,
+            limits,
+            plan: Plan::new(limits, course.policy.backoff.pauses()),
+            field: Field { runners: SmallVec::new(), start, write_limit: course.policy.timeouts.write },
+            waiting: limits.deadline.is_some().then(|| course.budget.wait()),
+            further: None,
+            heads: Vec::new(),
+            latest: None,
+            now: start,
+        }
     }
-    // Held while a retry is under way.
-    let mut further = None;
-    // The heads that the plan knows of: dropped with the race, or before a retry. Their connections stay open.
-    let mut heads: Vec<(AttemptNo, Head)> = Vec::new();
-    let mut latest = None;
-    // Time passes only where something is waited for.
-    let mut now = start;
-    let mut step = plan.step(Offset::ZERO, Input::Start);
-    loop {
-        let event = match step {
-            Step::Launch { no, fresh } => {
-                let runner = Runner::start(no, course.pool, outbound, fresh, timeouts);
-                timeline.started(no, Arc::clone(&runner.progress), now);
-                field.runners.push(runner);
-                // Another one's request may have been written meanwhile, and the plan is told that before the time.
-                field.due().unwrap_or(Event::Time)
-            }
-            Step::AskRetry | Step::AskHedge if !outbound.body.can_be_sent() => Event::Refused(Why::Spent),
-            Step::AskRetry => {
-                // The one before it is over, and so is its part of the budget.
-                drop(further.take());
-                further = waiting.further();
-                if further.is_some() {
-                    heads.clear();
-                    Event::Granted
-                } else {
-                    Event::Refused(Why::Budget)
+
+    /// Tells the plan of `first`, and goes on until the race has ended. `overflow` makes the end that an overflow is; where
+    /// it makes none, the race goes on at once.
+    ///
+    /// Cancel-safe: what has happened by then is known to the race. It goes on with [`Input::Time`].
+    pub(super) async fn go<O>(
+        &mut self,
+        first: Input,
+        timer: &mut LazyDeadline,
+        timeline: &mut Timeline,
+        overflow: impl Fn() -> Option<O>,
+    ) -> RaceEnd<O> {
+        let mut step = self.step(first);
+        loop {
+            let event = match step {
+                Step::Launch { no, fresh } => {
+                    let timeouts = self.course.policy.timeouts;
+                    let runner = Runner::start(no, self.course.pool, self.outbound, fresh, timeouts);
+                    timeline.started(no, Arc::clone(&runner.progress), self.now);
+                    self.field.runners.push(runner);
+                    // Another one's request may have been written meanwhile, and the plan is told that before the time.
+                    self.field.due().unwrap_or(Event::Time)
                 }
-            }
-            Step::AskHedge if course.hedge_budget.hedge() => Event::Granted,
-            Step::AskHedge => Event::Refused(Why::Budget),
-            Step::Drop(no) => {
-                field.remove(no);
-                Event::Ended(no, Err(Failure::HeaderTimeout(limits.deadline)))
-            }
-            Step::Wait(until) => {
-                let event = field.next(until, timer).await;
-                now = Instant::now();
-                event
-            }
-            Step::Commit(no) => match heads.iter().position(|(of, _)| *of == no) {
-                Some(index) => {
-                    timeline.committed(no, now);
-                    return RaceEnd::Committed(Committed { head: heads.swap_remove(index).1 });
+                Step::AskRetry | Step::AskHedge if !self.outbound.body.can_be_sent() => Event::Refused(Why::Spent),
+                Step::AskRetry => {
+                    // The one before it is over, or will be if this is granted, and so is its part of the budget.
+                    drop(self.further.take());
+                    self.further = self.waiting.as_ref().and_then(Waiting::further);
+                    if self.further.is_some() {
+                        self.heads.clear();
+                        Event::Granted
+                    } else {
+                        Event::Refused(Why::Budget)
+                    }
                 }
-                // The plan commits only what it was told of.
-                None => Event::Time,
-            },
-            Step::GiveUp(why) => {
-                timeline.given_up(now);
-                // The plan gives up only after a failure.
-                let failure = latest.unwrap_or(Failure::HeaderTimeout(limits.deadline));
-                return RaceEnd::Failed(Failed { failure, why });
-            }
-        };
-        let input = match event {
-            Event::Ended(no, Ok(head)) => {
-                timeline.answered(no, head.parts.status, limits.deadline, now);
-                let quality = course.quality(&head);
-                heads.push((no, head));
-                Input::Head(no, quality)
-            }
-            Event::Ended(no, Err(failure)) => {
-                timeline.failed(no, &failure, now);
-                let trouble = Trouble {
-                    may_have_reached: failure.may_have_reached(),
-                    is_stale: failure.is_stale() && outbound.body.can_be_sent(),
-                    had_connection: failure.had_connection(),
-                };
-                latest = Some(failure);
-                if outbound.body.fault().is_some() { Input::ClientFault } else { Input::Failed(no, trouble) }
-            }
-            Event::Written { no, at } => Input::Written { no, at },
-            Event::Granted => Input::Granted,
-            Event::Refused(why) => {
-                timeline.refused(why);
-                Input::Refused(why)
-            }
-            Event::Time => Input::Time,
-        };
-        step = plan.step(Offset::new(now.duration_since(start)), input);
+                Step::AskHedge if self.course.hedge_budget.hedge() => Event::Granted,
+                Step::AskHedge => Event::Refused(Why::Budget),
+                Step::Drop(no) => {
+                    self.field.remove(no);
+                    Event::Ended(no, Err(self.missed()))
+                }
+                Step::Wait(until) => {
+                    let event = self.field.next(until, timer).await;
+                    self.now = Instant::now();
+                    event
+                }
+                Step::Overflow => match overflow() {
+                    Some(overflowed) => return RaceEnd::Overflowed(overflowed),
+                    None => Event::GoOn,
+                },
+                Step::Commit(no) => match self.heads.iter().position(|(of, _)| *of == no) {
+                    Some(index) => {
+                        timeline.committed(no, self.now);
+                        return RaceEnd::Committed(Committed { head: self.heads.swap_remove(index).1 });
+                    }
+                    // The plan commits only what it was told of.
+                    None => Event::Time,
+                },
+                Step::GiveUp(why) => {
+                    timeline.given_up(self.now);
+                    // The plan gives up only after a failure.
+                    let failure = self.latest.take().unwrap_or_else(|| self.missed());
+                    return RaceEnd::Failed(Failed { failure, why });
+                }
+            };
+            let input = match event {
+                Event::Ended(no, Ok(head)) => {
+                    timeline.answered(no, head.parts.status, self.limits.deadline, self.now);
+                    let quality = self.course.quality(&head);
+                    self.heads.push((no, head));
+                    Input::Head(no, quality)
+                }
+                Event::Ended(no, Err(failure)) => {
+                    timeline.failed(no, &failure, self.now);
+                    let body = &self.outbound.body;
+                    let trouble = Trouble {
+                        may_have_reached: failure.may_have_reached(),
+                        is_stale: failure.is_stale() && body.can_be_sent(),
+                        had_connection: failure.had_connection(),
+                    };
+                    self.latest = Some(failure);
+                    if body.fault().is_some() { Input::ClientFault } else { Input::Failed(no, trouble) }
+                }
+                Event::Written { no, at } => Input::Written { no, at },
+                Event::Granted => Input::Granted,
+                Event::Refused(why) => {
+                    if step == Step::AskHedge {
+                        timeline.hedge_refused(why)
+                    } else {
+                        timeline.retry_refused(why)
+                    }
+                    Input::Refused(why)
+                }
+                Event::GoOn => Input::GoOn,
+                Event::Time => Input::Time,
+            };
+            step = self.step(input);
+        }
+    }
+
+    fn step(&mut self, input: Input) -> Step {
+        self.plan.step(Offset::new(self.now.duration_since(self.field.start)), input)
+    }
+
+    fn missed(&self) -> Failure {
+        // What has no deadline does not miss it.
+        Failure::HeaderTimeout(self.limits.deadline.unwrap_or_default())
     }
 }
 
 impl Course<'_> {
-    fn limits(&self, outbound: &Outbound, expectation: Expectation) -> Limits {
-        Limits {
-            max_attempts: self.policy.max_attempts,
-            deadline: self.policy.deadline(expectation),
-            hedge_after: self.policy.hedge_after.filter(|_| self.mode == Mode::Race),
-            may_repeat: self.policy.may_repeat(&outbound.method, &outbound.headers),
-            mode: self.mode,
-        }
+    fn limits(&self, outbound: &Outbound, expectation: Expectation, overflow: Overflow) -> Limits {
+        let policy = self.policy;
+        let (max_attempts, deadline, may_hedge) = match self.mode {
+            Mode::Race => (policy.max_attempts, Some(policy.deadline(expectation)), true),
+            Mode::Once => (policy.max_attempts, Some(policy.deadline(expectation)), false),
+            Mode::Job { header_deadline: None } => (1, None, false),
+            Mode::Job { header_deadline } => (policy.max_attempts, header_deadline, true),
+        };
+        let hedge_after = policy.hedge_after.filter(|_| may_hedge);
+        let may_repeat = policy.may_repeat(&outbound.method, &outbound.headers);
+        Limits { max_attempts, deadline, hedge_after, may_repeat, mode: self.mode, overflow }
     }
 
     fn quality(&self, head: &Head) -> Quality {
         let (status, headers) = (head.parts.status, &head.parts.headers);
-        self.policy.quality(status, || retry_after(headers, SystemTime::now()))
+        let quality = self.policy.quality(status, || retry_after(headers, SystemTime::now()));
+        match self.mode {
+            Mode::Race | Mode::Once => quality,
+            Mode::Job { .. } => Quality { retry_after: None, ..quality },
+        }
     }
 }
 
 /// One attempt in flight.
-struct Runner<'a> {
-    no: AttemptNo,
+pub(super) struct Runner<'a> {
+    pub(super) no: AttemptNo,
     progress: Arc<Progress>,
     attempt: Pin<Box<dyn Future<Output = Result<Head, Failure>> + Send + 'a>>,
     /// The plan knows that the request was written.
@@ -198,11 +279,16 @@ impl<'a> Runner<'a> {
         let attempt = in_span(span, attempt(pool, outbound, fresh, timeouts, watched));
         Self { no, progress, attempt, is_known_written: false }
     }
+
+    /// Whether it has a connection: only then the upstream may know of it.
+    pub(super) fn is_connected(&self) -> bool {
+        self.progress.phase() != Phase::Connecting
+    }
 }
 
 /// The attempts in flight.
-struct Field<'a> {
-    runners: SmallVec<[Runner<'a>; 1]>,
+pub(super) struct Field<'a> {
+    pub(super) runners: SmallVec<[Runner<'a>; 1]>,
     start: Instant,
     write_limit: Duration,
 }
@@ -213,6 +299,7 @@ enum Event {
     Written { no: AttemptNo, at: Offset },
     Granted,
     Refused(Why),
+    GoOn,
     Time,
 }
 

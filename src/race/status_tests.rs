@@ -54,6 +54,7 @@ fn status(end: &RaceEnd) -> u16 {
     match end {
         RaceEnd::Committed(committed) => committed.head.parts.status.as_u16(),
         RaceEnd::Failed(failed) => panic!("{failed:?}"),
+        RaceEnd::Overflowed(never) => match *never {},
     }
 }
 

@@ -9,7 +9,7 @@ use http::StatusCode;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::plan::Why;
+use super::signals::Why;
 use crate::ids::AttemptNo;
 use crate::stats::{self, RouteStats};
 use crate::time::Tenths;
@@ -51,11 +51,13 @@ struct Entry {
 enum Outcome {
     Head(StatusCode),
     /// As labelled.
-    Failure(&'static str),
+    Without(&'static str),
 }
 
 /// An attempt that was dropped while it was in flight: because of another's head, or because its client left.
-const CANCELLED: Outcome = Outcome::Failure(stats::CANCELLED);
+const CANCELLED: Outcome = Outcome::Without(stats::CANCELLED);
+/// An attempt that goes on as the execution of a job.
+const ADOPTED: Outcome = Outcome::Without("adopted");
 
 impl Timeline {
     /// Of an exchange of the route that is counted here.
@@ -78,15 +80,22 @@ impl Timeline {
         self.open.push(Open { no, since: now, progress });
     }
 
-    /// A further attempt may not start now.
-    pub fn refused(&mut self, why: Why) {
+    /// A further attempt may not follow now.
+    pub fn retry_refused(&mut self, why: Why) {
         if why == Why::Budget {
-            if self.open.is_empty() { self.stats.retries_refused.count() } else { self.stats.hedges_refused.count() }
+            self.stats.retries_refused.count();
         }
     }
 
-    /// An attempt has a response head, under this header deadline.
-    pub fn answered(&mut self, no: AttemptNo, status: StatusCode, deadline: Duration, now: Instant) {
+    /// A further attempt may not start beside what is in flight.
+    pub fn hedge_refused(&mut self, why: Why) {
+        if why == Why::Budget {
+            self.stats.hedges_refused.count();
+        }
+    }
+
+    /// An attempt has a response head, under this header deadline if it has one.
+    pub fn answered(&mut self, no: AttemptNo, status: StatusCode, deadline: Option<Duration>, now: Instant) {
         if let Some(open) = self.ended(no, Outcome::Head(status), now) {
             let after = open.written_at().map_or(Duration::ZERO, |at| now.duration_since(at));
             self.stats.answered(class(status), after, deadline);
@@ -96,7 +105,7 @@ impl Timeline {
     /// An attempt has failed.
     pub fn failed(&mut self, no: AttemptNo, failure: &Failure, now: Instant) {
         self.failure = Some(failure.to_string());
-        if self.ended(no, Outcome::Failure(failure.label()), now).is_some() {
+        if self.ended(no, Outcome::Without(failure.label()), now).is_some() {
             self.stats.attempts.count(failure.label());
             if let Failure::HeaderTimeout(deadline) = failure {
                 self.stats.missed(*deadline);
@@ -110,6 +119,23 @@ impl Timeline {
         if no != AttemptNo::FIRST {
             self.stats.rescued.count();
         }
+        self.won(now);
+    }
+
+    /// The race is over for the exchange, because this attempt goes on without it: what else is in flight is cancelled.
+    /// The timeline of what goes on, which began when the attempt did.
+    pub fn adopted(&mut self, no: AttemptNo, now: Instant) -> Self {
+        let open = self.ended(no, ADOPTED, now);
+        self.stats.adopted.count();
+        self.won(now);
+        let mut onward = Self::new(Arc::clone(&self.stats));
+        onward.attempts = no.get();
+        onward.open.extend(open);
+        onward
+    }
+
+    /// Another one was preferred to what is still in flight.
+    fn won(&mut self, now: Instant) {
         for _ in self.open.iter().filter(|open| open.written_at().is_some()) {
             self.stats.paid_twice.count();
         }
@@ -160,7 +186,7 @@ impl fmt::Display for Timeline {
             let seconds = Tenths(entry.took);
             match entry.outcome {
                 Outcome::Head(status) => write!(f, "{comma}{}={}@{seconds}", entry.no, status.as_u16())?,
-                Outcome::Failure(label) => write!(f, "{comma}{}={label}@{seconds}", entry.no)?,
+                Outcome::Without(label) => write!(f, "{comma}{}={label}@{seconds}", entry.no)?,
             }
             comma = ",";
         }
@@ -211,15 +237,15 @@ mod tests {
         let deadline = Duration::from_secs(30);
         let (mut timeline, second) = (Timeline::default(), AttemptNo::FIRST.next());
         timeline.started(AttemptNo::FIRST, Arc::default(), Instant::now());
-        timeline.refused(Why::Budget);
+        timeline.hedge_refused(Why::Budget);
         assert_eq!(further(timeline.stats()), [0, 0, 0, 1]);
         timeline.started(second, Arc::default(), Instant::now());
         timeline.failed(second, &Failure::HeaderTimeout(deadline), Instant::now());
         timeline.failed(AttemptNo::FIRST, &Failure::HeaderTimeout(deadline), Instant::now());
-        timeline.refused(Why::Budget);
+        timeline.retry_refused(Why::Budget);
         timeline.started(second.next(), Arc::default(), Instant::now());
         assert_eq!(further(timeline.stats()), [1, 1, 1, 1]);
-        timeline.answered(second.next(), StatusCode::OK, deadline, Instant::now());
+        timeline.answered(second.next(), StatusCode::OK, Some(deadline), Instant::now());
         timeline.committed(second.next(), Instant::now());
         let stats = timeline.stats();
         assert_eq!([stats.rescued.get(), stats.attempts.of("timeout"), stats.attempts.of("2xx")], [1, 2, 1]);
@@ -229,9 +255,28 @@ mod tests {
     fn only_a_budget_refuses_what_is_counted_as_refused() {
         let mut timeline = Timeline::default();
         for why in [Why::Attempts, Why::Unsafe, Why::Once, Why::Spent, Why::Client] {
-            timeline.refused(why);
+            timeline.retry_refused(why);
+            timeline.hedge_refused(why);
         }
         assert_eq!(further(timeline.stats()), [0; 4]);
+    }
+
+    #[test]
+    fn an_adopted_attempt_ends_in_one_timeline_and_goes_on_in_another() {
+        let (mut timeline, start) = (Timeline::default(), Instant::now());
+        let [second, fourth] = [2, 4].map(|seconds| start + Duration::from_secs(seconds));
+        let no = AttemptNo::FIRST.next();
+        timeline.started(AttemptNo::FIRST, Arc::default(), start);
+        timeline.started(no, Arc::default(), start);
+        let mut onward = timeline.adopted(no, second);
+        assert_eq!((timeline.to_string(), timeline.attempts()), ("2=adopted@2.0,1=cancelled@2.0".to_owned(), 2));
+        let stats = Arc::clone(&timeline.stats);
+        let counted = || (stats.adopted.get(), stats.attempts.of(stats::CANCELLED), stats.attempts.of("2xx"));
+        drop(timeline);
+        assert_eq!(counted(), (1, 1, 0), "what goes on has not ended");
+        onward.answered(no, StatusCode::OK, None, fourth);
+        onward.committed(no, fourth);
+        assert_eq!((onward.to_string(), counted()), ("2=200@4.0".to_owned(), (1, 1, 1)));
     }
 
     #[test]

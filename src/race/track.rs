@@ -9,8 +9,12 @@ use http::{HeaderMap, HeaderValue, Method, Uri};
 use http_body_util::{BodyExt, Full};
 use tokio::io::{AsyncReadExt, DuplexStream};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::{Instant, sleep};
 
-use super::{BudgetSettings, Course, Expectation, HedgeBudget, Mode, Policy, RaceEnd, RetryBudget, Timeline, run};
+use super::{
+    BudgetSettings, Course, Expectation, HedgeBudget, Mode, Overflow, Overflowed, Policy, RaceEnd, RetryBudget,
+    Timeline, run, run_until_overflow,
+};
 use crate::body::{Collected, Limits, Payload, Quota, Snapshot};
 use crate::time::LazyDeadline;
 use crate::upstream::{Outbound, Pool, TransportSettings};
@@ -72,6 +76,17 @@ pub(super) async fn read_request(stream: &mut DuplexStream, body: usize) -> Vec<
     }
 }
 
+/// The next connection, and the whole request on it.
+pub(super) async fn next(upstream: &mut UnboundedReceiver<DuplexStream>) -> DuplexStream {
+    let mut stream = upstream.recv().await.unwrap();
+    read_request(&mut stream, 5).await;
+    stream
+}
+
+pub(super) async fn is_closed(stream: &mut DuplexStream) -> bool {
+    stream.read(&mut [0]).await.unwrap() == 0
+}
+
 pub(super) async fn race(track: &Track, outbound: &Outbound, timeline: &mut Timeline) -> RaceEnd {
     let Track { pool, policy, mode, budget, hedge_budget, .. } = track;
     let course = Course { pool, policy, mode: *mode, budget, hedge_budget };
@@ -82,5 +97,62 @@ pub(super) async fn body_of(end: RaceEnd) -> Bytes {
     match end {
         RaceEnd::Committed(committed) => committed.head.body.collect().await.unwrap().to_bytes(),
         RaceEnd::Failed(failed) => panic!("{failed:?}"),
+    }
+}
+
+pub(super) fn after(seconds: u64) -> Overflow {
+    Overflow::new(Some(Duration::from_secs(seconds)), None)
+}
+
+pub(super) fn at_last_deadline() -> Overflow {
+    Overflow::new(None, None)
+}
+
+/// An exchange of which something may go on.
+pub(super) struct Exchange {
+    pub(super) timer: LazyDeadline,
+    pub(super) timeline: Timeline,
+    pub(super) start: Instant,
+}
+
+impl Exchange {
+    pub(super) fn new() -> Self {
+        Self { timer: LazyDeadline::default(), timeline: Timeline::default(), start: Instant::now() }
+    }
+
+    /// Its race, which must overflow after so many seconds.
+    pub(super) async fn overflows<'a>(
+        &mut self,
+        track: &'a Track,
+        outbound: &'a Outbound,
+        overflow: Overflow,
+        seconds: u64,
+    ) -> Overflowed<'a> {
+        let end = self.race(track, outbound, overflow).await;
+        assert_eq!(self.start.elapsed().as_secs(), seconds);
+        let RaceEnd::Overflowed(overflowed) = end else { panic!("{end:?}") };
+        overflowed
+    }
+
+    pub(super) async fn race<'a>(
+        &mut self,
+        track: &'a Track,
+        outbound: &'a Outbound,
+        overflow: Overflow,
+    ) -> RaceEnd<Overflowed<'a>> {
+        let Track { pool, policy, mode, budget, hedge_budget, .. } = track;
+        let course = Course { pool, policy, mode: *mode, budget, hedge_budget };
+        let (timer, timeline) = (&mut self.timer, &mut self.timeline);
+        run_until_overflow(course, outbound, Expectation::EarlyHead, overflow, timer, timeline).await
+    }
+
+    /// Stores the job, which takes so many seconds.
+    pub(super) async fn stores<'a>(&mut self, overflowed: Overflowed<'a>, seconds: u64) -> RaceEnd<Overflowed<'a>> {
+        let stored = sleep(Duration::from_secs(seconds));
+        overflowed.during(stored, &mut self.timer, &mut self.timeline).await.1
+    }
+
+    pub(super) async fn goes_on(&mut self, overflowed: Overflowed<'_>) -> RaceEnd {
+        overflowed.go_on(&mut self.timer, &mut self.timeline).await
     }
 }

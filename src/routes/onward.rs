@@ -125,8 +125,9 @@ impl EndToEnd {
     }
 
     /// Of a request that was kept without what depends on the upstream: see [`for_keeping`](Self::for_keeping).
-    pub fn kept(headers: HeaderMap, was_framed: bool) -> Self {
-        Self { headers, was_framed, announced: Vec::new() }
+    pub fn kept(headers: HeaderMap, was_framed: bool, trailers: &HeaderMap) -> Self {
+        let announced = trailers.keys().cloned().map(HeaderValue::from).collect();
+        Self { headers, was_framed, announced }
     }
 
     /// The fields without those that are set anew for the upstream: its address, the frame of the body, and the one that

@@ -3,6 +3,7 @@
 //! Counting is a relaxed addition to a number whose place is known; there is no look-up, no allocation and no lock but one
 //! short one for each response head. How it is shown is `admin`'s.
 
+mod caching;
 mod count;
 mod histogram;
 mod outlook;
@@ -10,6 +11,7 @@ mod waits;
 
 use std::time::Duration;
 
+pub use caching::CacheStats;
 pub use count::{Counter, Level, Outcomes};
 pub use histogram::{Buckets, Histogram};
 pub use outlook::Outlook;
@@ -72,9 +74,13 @@ pub struct RouteStats {
     pub hedges: Counter,
     /// …and those that the budget did not allow.
     pub hedges_refused: Counter,
-    /// Attempts that were dropped because of another's head after their request had been written completely: the upstream
-    /// may have worked, and charged, for both.
+    /// Attempts that were dropped because of another's head, or because another was adopted, after their request had been
+    /// written completely: the upstream may have worked, and charged, for both.
     pub paid_twice: Counter,
+    /// Attempts that were adopted at an overflow. When one ends, it is counted like any other.
+    pub adopted: Counter,
+    /// What the cache did, where it is on.
+    pub cache: CacheStats,
     waits: Vec<Waits>,
 }
 
@@ -93,11 +99,12 @@ impl RouteStats {
         Self { exchanges: Outcomes::new(REFUSALS), ..Self::default() }
     }
 
-    /// An attempt has a head of this class of statuses, so long after its request was written, under this deadline.
-    pub fn answered(&self, class: &'static str, after: Duration, deadline: Duration) {
+    /// An attempt has a head of this class of statuses, so long after its request was written, under this deadline if it had
+    /// one.
+    pub fn answered(&self, class: &'static str, after: Duration, deadline: Option<Duration>) {
         self.attempts.count(class);
         self.time_to_headers.observe(after);
-        if let Some(waits) = self.waits_under(deadline) {
+        if let Some(waits) = deadline.and_then(|deadline| self.waits_under(deadline)) {
             waits.had_head(after);
         }
     }
@@ -134,6 +141,8 @@ impl Default for RouteStats {
             hedges: Counter::default(),
             hedges_refused: Counter::default(),
             paid_twice: Counter::default(),
+            adopted: Counter::default(),
+            cache: CacheStats::default(),
             waits: Vec::new(),
         }
     }
@@ -147,13 +156,14 @@ mod tests {
     fn a_wait_is_looked_at_under_its_own_deadline() {
         let (short, long) = (Duration::from_secs(30), Duration::from_secs(290));
         let stats = RouteStats::new(short, long);
-        stats.answered("2xx", Duration::from_secs(1), short);
-        stats.answered("2xx", Duration::from_secs(100), long);
+        stats.answered("2xx", Duration::from_secs(1), Some(short));
+        stats.answered("2xx", Duration::from_secs(100), Some(long));
+        stats.answered("2xx", Duration::from_secs(100), None);
         stats.missed(long);
         stats.missed(Duration::from_secs(7));
         let seen: Vec<_> = stats.waits().iter().map(Waits::outlook).map(|o| (o.heads, o.missed)).collect();
         assert_eq!(seen, [(1, 0), (1, 1)]);
-        assert_eq!((stats.attempts.of("2xx"), stats.time_to_headers.buckets().count), (2, 2));
+        assert_eq!((stats.attempts.of("2xx"), stats.time_to_headers.buckets().count), (3, 3));
         assert_eq!(RouteStats::new(short, short).waits().len(), 1, "the same deadline is one");
     }
 }

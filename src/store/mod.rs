@@ -16,7 +16,12 @@
 //! - Dropping the future of a call is safe; what it asked for may have happened or not.
 
 mod changes;
-mod redis;
+pub mod embedded;
+#[cfg(test)]
+pub(crate) mod empty;
+mod metered;
+mod open;
+pub mod redis;
 mod settings;
 #[cfg(test)]
 mod suite;
@@ -29,7 +34,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use changes::{Changes, Topic, Watch};
-pub use redis::{RedisOpenError, RedisStore, RedisUrl};
+pub use metered::{Calls, Metered, StoreStats};
+pub use open::{OpenError, open};
 pub use settings::{StoreKind, StoreSettings};
 
 use crate::ids::{ExecutionNo, JobId};
@@ -110,6 +116,11 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Hears of what happens in the store, in this process or another. Loss is possible: whoever waits asks again once a
     /// second all the same.
     fn changes(&self) -> &Changes;
+
+    /// What an operator should change about it, a sentence each.
+    fn warnings(&self) -> Pending<'_, Vec<String>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
 
     /// Ends connections and threads, after what is under way.
     fn close(&self) -> Pending<'_, ()>;

@@ -14,9 +14,10 @@ use super::client::{Client, H2Client, Request, Response, get};
 use super::upstream::{FakeUpstream, H2Upstream};
 
 /// Short times, so that the tests are quick; the retry budget is out of the way, because one test is a burst of retries.
-const DEFAULTS: [(&str, &str); 10] = [
+const DEFAULTS: [(&str, &str); 11] = [
     ("LISTEN_HOST", "127.0.0.1"),
     ("ADMIN_PORT", "off"),
+    ("STORE", "off"),
     ("RESPONSE_HEADER_TIMEOUT_SECONDS", "0.6"),
     ("UPSTREAM_MAX_ATTEMPTS", "3"),
     ("RETRY_BACKOFF_SECONDS", "0.05"),
@@ -234,6 +235,13 @@ impl Forebay {
     pub fn interrupt(&mut self) {
         self.over = true;
         self.signal(Signal::INT);
+    }
+
+    /// Ends it at once, as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.over = true;
+        self.signal(Signal::KILL);
+        let _ = self.child.wait();
     }
 
     /// Waits until it accepts no connections any more.

@@ -24,6 +24,7 @@ mod h2;
 mod h2_upstreams;
 mod hedging;
 mod hostile;
+mod jobs;
 mod kit;
 mod lanes;
 mod lifecycle;

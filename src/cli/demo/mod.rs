@@ -106,9 +106,10 @@ async fn play(pace: Pace, out: &mut impl Write) -> Result<(), Interrupted> {
     let variables = variables(pace, &behind);
     let settings = Settings::from_env(variables.iter().map(|(name, value)| (name.into(), value.into())));
     let forebay = App::start(settings.map_err(Interrupted::Settings)?).await.map_err(Interrupted::Start)?;
+    let address = forebay.address.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
     let clients = [
         Client { side: Side::Without, address: bare.address(), patience: pace.patience },
-        Client { side: Side::With, address: forebay.address, patience: pace.patience },
+        Client { side: Side::With, address, patience: pace.patience },
     ];
 
     let played = scenes(pace, &variables, clients, [&bare, &behind], out).await;
@@ -162,6 +163,7 @@ fn variables(pace: Pace, upstream: &Upstream) -> Vec<(&'static str, String)> {
         ("TIMELINE", "true".to_owned()),
         ("LISTEN_PORT", "0".to_owned()),
         ("ADMIN_PORT", "off".to_owned()),
+        ("STORE", "off".to_owned()),
         ("SHUTDOWN_TIMEOUT_SECONDS", "1".to_owned()),
     ]
 }

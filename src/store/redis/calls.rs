@@ -13,8 +13,8 @@ use super::{RedisStore, Turn};
 use crate::ids::{ExecutionNo, Fence, JobId};
 use crate::job::{Fault, Lease, Record, Status};
 use crate::store::{
-    ABANDONED_AFTER, Batch, Changes, Claims, Counts, MOST_CRASHES, NewBody, NewJob, PIECE, Page, Pending, Retried, Settle,
-    Standing, Start, Store, StoreError, Submitted, Topic,
+    ABANDONED_AFTER, Batch, Changes, Claims, Counts, MOST_CRASHES, NewBody, NewJob, PIECE, Page, Pending, Retried,
+    Settle, Standing, Start, Store, StoreError, Submitted, Topic,
 };
 
 /// What a script is given at most at once.
@@ -223,6 +223,11 @@ impl Store for RedisStore {
         &self.changes
     }
 
+    /// None while the server cannot be reached.
+    fn warnings(&self) -> Pending<'_, Vec<String>> {
+        Box::pin(async move { Ok(self.line.server().await.map(|server| server.warnings()).unwrap_or_default()) })
+    }
+
     fn close(&self) -> Pending<'_, ()> {
         Box::pin(async move {
             self.closing.cancel();
@@ -334,7 +339,7 @@ mod tests {
                 prop_assert!(!piece.is_empty());
                 let end = position + piece.len() as u64;
                 prop_assert_eq!(position / SEGMENT as u64, (end - 1) / SEGMENT as u64);
-                prop_assert!(end % SEGMENT as u64 == 0 || number + 1 == pieces.len());
+                prop_assert!(end.is_multiple_of(SEGMENT as u64) || number + 1 == pieces.len());
                 position = end;
             }
         }

@@ -74,10 +74,21 @@ async fn a_password_is_told_and_never_shown() {
 #[tokio::test]
 async fn who_may_not_ask_about_the_server_nor_publish_is_served_all_the_same() {
     let server = Server::start(&[]);
-    server.ask::<()>(&["ACL", "SETUSER", "worker", "on", ">pass", "~p:*", "resetchannels", "+@all", "-info", "-config"]);
+    server.ask::<()>(&[
+        "ACL",
+        "SETUSER",
+        "worker",
+        "on",
+        ">pass",
+        "~p:*",
+        "resetchannels",
+        "+@all",
+        "-info",
+        "-config",
+    ]);
     let store = open(&format!("redis://worker:pass@127.0.0.1:{}", server.port), "p:", &no_limits());
     works(&store).await;
-    assert!(store.warnings().await.is_empty());
+    assert!(store.warnings().await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -86,7 +97,7 @@ async fn the_operator_is_told_what_the_server_may_lose() {
         let server = Server::start(options);
         let store = open(&server.url(), "p:", &no_limits());
         answering(&store).await;
-        store.warnings().await.join(" ")
+        store.warnings().await.unwrap().join(" ")
     };
     let careless = about(&["--maxmemory-policy", "allkeys-lru"]).await;
     assert!(careless.contains("appendonly yes") && careless.contains("allkeys-lru"), "{careless}");
@@ -132,8 +143,7 @@ async fn tls_is_spoken_with_a_server_whose_certificate_is_trusted() {
 #[tokio::test]
 async fn tls_is_spoken_with_the_nodes_of_a_cluster() {
     let bus = free_port().to_string();
-    let (server, port, root) =
-        over_tls(&["--cluster-enabled", "yes", "--cluster-port", &bus, "--tls-cluster", "yes"]);
+    let (server, port, root) = over_tls(&["--cluster-enabled", "yes", "--cluster-port", &bus, "--tls-cluster", "yes"]);
     server.ask::<()>(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
     server.until("the cluster is whole", |server| {
         let info: String = server.ask(&["CLUSTER", "INFO"]);
@@ -145,7 +155,8 @@ async fn tls_is_spoken_with_the_nodes_of_a_cluster() {
 #[tokio::test]
 async fn a_master_is_found_by_its_sentinels_and_the_next_one_after_it() {
     let mut master = Server::start(&[]);
-    let replica = Server::start(&["--replicaof", "127.0.0.1", &master.port.to_string(), "--repl-diskless-sync-delay", "0"]);
+    let replica =
+        Server::start(&["--replicaof", "127.0.0.1", &master.port.to_string(), "--repl-diskless-sync-delay", "0"]);
     replica.until("the replica follows", |replica| {
         let info: String = replica.ask(&["INFO", "replication"]);
         info.contains("master_link_status:up")
@@ -217,7 +228,7 @@ async fn the_node_that_has_the_slot_is_found_from_any_other_and_again_when_the_s
 async fn a_cluster_is_known_beyond_the_nodes_that_were_named() {
     let mut cluster = Cluster::start();
     // A prefix whose slot is on the first node, while the second is named.
-    let prefix = (0..)
+    let prefix = (0..u32::MAX)
         .map(|number| format!("{{{number}}}"))
         .find(|prefix| {
             let base = Keys::new(prefix, "default").unwrap().base().to_owned();

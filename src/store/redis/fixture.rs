@@ -255,7 +255,9 @@ impl Cluster {
             let bus = free_port().to_string();
             Server::start(&["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "2000"])
         });
-        for (number, (node, slots)) in nodes.iter().zip([["0", "5460"], ["5461", "10922"], ["10923", "16383"]]).enumerate() {
+        for (number, (node, slots)) in
+            nodes.iter().zip([["0", "5460"], ["5461", "10922"], ["10923", "16383"]]).enumerate()
+        {
             let epoch = (number + 1).to_string();
             node.ask::<()>(&["CLUSTER", "SET-CONFIG-EPOCH", &epoch]);
             node.ask::<()>(&["CLUSTER", "ADDSLOTSRANGE", slots[0], slots[1]]);

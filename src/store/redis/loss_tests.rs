@@ -9,9 +9,7 @@ use crate::ids::JobId;
 use crate::job::Status;
 use crate::size::ByteSize;
 use crate::store::suite::Limits;
-use crate::store::{
-    Batch, NewBody, NewJob, PIECE, Retried, Settle, Standing, Start, Store, StoreError, Submitted,
-};
+use crate::store::{Batch, NewBody, NewJob, PIECE, Retried, Settle, Standing, Start, Store, StoreError, Submitted};
 
 /// A store on the shared server, and the names of its keys.
 async fn opened() -> (Arc<RedisStore>, Keys, &'static Server) {
@@ -178,7 +176,10 @@ async fn a_server_without_memory_takes_nothing_new_and_lets_what_runs_end() {
     assert_eq!(store.submit(NewJob { start: Start::Adopted, ..job() }).await, Err(StoreError::Full));
     assert_eq!(store.put_body(JobId::random(), 0, "piece".into()).await, Err(StoreError::Full));
     assert_eq!(store.record(failing, head).await, Err(StoreError::Full));
-    assert_eq!(store.record(lease, Batch { at: 4, data: vec!["more".into()], ..Batch::default() }).await, Err(StoreError::Full));
+    assert_eq!(
+        store.record(lease, Batch { at: 4, data: vec!["more".into()], ..Batch::default() }).await,
+        Err(StoreError::Full)
+    );
     assert_eq!(store.cache([1; 32], "entry".into(), HOUR).await, Ok(()));
     // What runs goes on, and what waits is begun.
     assert_eq!(store.renew(vec![lease, failing]).await, Ok(vec![lease, failing]));
@@ -205,9 +206,7 @@ async fn a_newer_format_is_refused_in_words_and_left_alone() {
     let (store, keys, server) = opened().await;
     let lease = leased(&store).await;
     server.ask::<()>(&["HSET", &keys.meta(), "format", "2"]);
-    let is_refused = |error: StoreError| {
-        matches!(error, StoreError::Unavailable(words) if words.contains("format 2") && words.contains("newer version"))
-    };
+    let is_refused = |error: StoreError| matches!(error, StoreError::Unavailable(words) if words.contains("format 2") && words.contains("newer version"));
     // By who is there already…
     assert!(is_refused(store.submit(job()).await.unwrap_err()));
     assert!(is_refused(store.claim(1).await.unwrap_err()));

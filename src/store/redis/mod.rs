@@ -9,7 +9,7 @@
 //! - A job of an ordinary size takes three round trips: submit, claim, and one in which its recording is written and it is
 //!   settled.
 //! - What is acknowledged is in the memory of the server. What a crash of the server, or a failover, loses is the server's
-//!   own setting, of which [`RedisStore::warnings`] tells.
+//!   own setting, of which [`Store::warnings`](super::Store::warnings) tells.
 //! - Fences are of the server's clock, in microseconds: none is given twice, whatever a failover has forgotten.
 //! - A call is sent again once when its connection ends over it. So a deletion may say that there was nothing although it was
 //!   the one that deleted.
@@ -85,7 +85,7 @@ struct Turn {
 
 /// Why a Redis cannot be a store, whether it is there or not.
 #[derive(Clone, Debug, PartialEq)]
-pub enum RedisOpenError {
+pub enum OpenError {
     /// `REDIS_URL` is none; the words go on behind its name.
     Url(&'static str),
     /// `CACHE_KEY_PREFIX` and `QUEUE_NAME` leave the keys without a hash tag.
@@ -94,7 +94,7 @@ pub enum RedisOpenError {
     Tls(rustls::Error),
 }
 
-impl fmt::Display for RedisOpenError {
+impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url(words) => write!(f, "REDIS_URL {words}"),
@@ -104,12 +104,12 @@ impl fmt::Display for RedisOpenError {
     }
 }
 
-impl std::error::Error for RedisOpenError {}
+impl std::error::Error for OpenError {}
 
 impl RedisStore {
     /// Begins to connect, in the background, where it goes on until the store is closed or dropped. Whether Redis is there,
     /// [`ping`](super::Store::ping) tells. Must be called inside a runtime.
-    pub fn open(url: &Secret<String>, prefix: &str, settings: StoreSettings) -> Result<Self, RedisOpenError> {
+    pub fn open(url: &Secret<String>, prefix: &str, settings: StoreSettings) -> Result<Self, OpenError> {
         Self::open_trusting(trust::roots, url, prefix, settings)
     }
 
@@ -118,10 +118,10 @@ impl RedisStore {
         url: &Secret<String>,
         prefix: &str,
         settings: StoreSettings,
-    ) -> Result<Self, RedisOpenError> {
-        let url = RedisUrl::parse(url.expose()).map_err(RedisOpenError::Url)?;
-        let keys = Keys::new(prefix, &settings.queue).map_err(|NoHashTag| RedisOpenError::Names)?;
-        let reach = Arc::new(Reach::new(url.clone(), keys.clone(), roots).map_err(RedisOpenError::Tls)?);
+    ) -> Result<Self, OpenError> {
+        let url = RedisUrl::parse(url.expose()).map_err(OpenError::Url)?;
+        let keys = Keys::new(prefix, &settings.queue).map_err(|NoHashTag| OpenError::Names)?;
+        let reach = Arc::new(Reach::new(url.clone(), keys.clone(), roots).map_err(OpenError::Tls)?);
         let (closing, changes) = (CancellationToken::new(), Changes::default());
         let process = Uuid::new_v4().simple().to_string();
         let (line, keeping_up) = Line::new(Arc::clone(&reach), keys.clone(), closing.clone());
@@ -132,11 +132,6 @@ impl RedisStore {
         let scripts = Scripts::new(&keys);
         let claims = Mutex::default();
         Ok(Self { settings, url, keys, scripts, line, changes, process, claims, closing, tasks })
-    }
-
-    /// What an operator should change about the server, a sentence each. None while it cannot be reached.
-    pub async fn warnings(&self) -> Vec<String> {
-        self.line.server().await.map(|server| server.warnings()).unwrap_or_default()
     }
 
     /// Sends a command.

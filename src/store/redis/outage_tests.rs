@@ -36,7 +36,7 @@ async fn a_store_is_opened_while_the_server_is_away_and_answers_once_it_is_there
     server.kill();
     let store = open(&server.url(), &new_prefix(), &no_limits());
     unanswered(&store).await;
-    assert!(store.warnings().await.is_empty());
+    assert!(store.warnings().await.unwrap().is_empty());
     server.run();
     answering(&store).await;
     leased(&store).await;

@@ -10,7 +10,7 @@ use redis::{Cmd, Value};
 use rustls::RootCertStore;
 use tokio::time::timeout;
 
-use super::dial::{Dialled, Dialer, Listener, To, WithPassword};
+use super::dial::{Dialer, Dialled, Listener, To, WithPassword};
 use super::failure::Failure;
 use super::keys::Keys;
 use super::url::{Endpoint, Place, RedisUrl};
@@ -29,11 +29,7 @@ pub(super) struct Reach {
 
 impl Reach {
     /// Trusts these roots, where TLS is spoken. Fails when that cannot be set up.
-    pub(super) fn new(
-        url: RedisUrl,
-        keys: Keys,
-        roots: impl FnOnce() -> RootCertStore,
-    ) -> Result<Self, rustls::Error> {
+    pub(super) fn new(url: RedisUrl, keys: Keys, roots: impl FnOnce() -> RootCertStore) -> Result<Self, rustls::Error> {
         let dialer = Dialer::new(&url, roots)?;
         Ok(Self { url, dialer, keys, learned: Mutex::default() })
     }
