@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::{self, Admin, Sources};
 use crate::body::Quota;
+use crate::cache::Cache;
 use crate::config::{Listen, Settings, policy_in_words};
 use crate::edge::{self, Edge, Tls, TlsError, accept_loop};
 use crate::queue::Queue;
@@ -120,16 +121,11 @@ impl App {
             back.spawn(Arc::clone(tls).watch(shutdown.clone()));
         }
         let quota = Quota::new(settings.max_buffered.as_usize());
-        let queue = store.as_ref().map(|store| {
-            let (routes, quota) = (routes.clone(), Arc::clone(&quota));
-            Queue::new(
-                Arc::clone(store) as Arc<dyn Store>,
-                settings.queue,
-                routes,
-                quota,
-                shutdown.clone(),
-                jobs.clone(),
-            )
+        let any_store = store.clone().map(|store| store as Arc<dyn Store>);
+        let cache = Cache::new(settings.cache, any_store.clone(), Arc::clone(&quota), back.clone());
+        let queue = any_store.map(|store| {
+            let (routes, quota, cache) = (routes.clone(), Arc::clone(&quota), Arc::clone(&cache));
+            Queue::new(store, settings.queue, routes, quota, cache, shutdown.clone(), jobs.clone())
         });
         if let Some(queue) = &queue {
             queue.start(&back);
@@ -153,6 +149,7 @@ impl App {
                 routes: routes.clone(),
                 answers: settings.answers,
                 quota,
+                cache,
                 queue,
                 shutdown: shutdown.clone(),
                 streams: Tasks::default(),
