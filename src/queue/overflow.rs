@@ -124,7 +124,8 @@ async fn run(queue: Arc<Queue>, raced: Raced, mut client: oneshot::Sender<Verdic
             let mut execution = job.begin(&queue, lease);
             let account = Account::of(&timeline);
             tell(client, Ended::Accepted(ticket), timeline);
-            let outcome = execution.watched(job.limit, execution::record(&queue, &route, lease, &outbound, committed.head));
+            let outcome =
+                execution.watched(job.limit, execution::record(&queue, &route, lease, &outbound, committed.head));
             let outcome = outcome.await;
             execution.settle(outcome, account).await;
         }

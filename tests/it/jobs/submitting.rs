@@ -10,11 +10,9 @@ fn a_request_becomes_a_job_and_arrives_as_it_was_sent() {
     let upstream = FakeUpstream::start();
     upstream.script([echo()]);
     let forebay = queueing(&upstream).start();
-    for (method, target, body) in [
-        ("POST", "/a%2Fb?x=%zz&y=\"q\"", &b"\x00binary\xff"[..]),
-        ("PUT", "/", b""),
-        ("PATCH", "/%20?", b"x"),
-    ] {
+    for (method, target, body) in
+        [("POST", "/a%2Fb?x=%zz&y=\"q\"", &b"\x00binary\xff"[..]), ("PUT", "/", b""), ("PATCH", "/%20?", b"x")]
+    {
         upstream.forget();
         let asked = request(method, target).field("X-A", "1").field("X-A", "2").body(body);
         let response = forebay.ask(&asked);
