@@ -54,6 +54,8 @@ const PURE: &[&str] = &[
     "routes/matching",
     "stats/outlook",
     "edge/validity",
+    "admin/guard",
+    "admin/jobs/ask",
     "admin/metrics/page",
     "admin/metrics/table",
 ];
