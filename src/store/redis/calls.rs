@@ -13,8 +13,8 @@ use super::{RedisStore, Turn};
 use crate::ids::{ExecutionNo, Fence, JobId};
 use crate::job::{Fault, Lease, Record, Status};
 use crate::store::{
-    ABANDONED_AFTER, Batch, Changes, Claims, Counts, MOST_CRASHES, NewBody, NewJob, PIECE, Page, Pending, Retried, Settle,
-    Standing, Start, Store, StoreError, Submitted, Topic,
+    ABANDONED_AFTER, Batch, Changes, Claims, Counts, MOST_CRASHES, NewBody, NewJob, PIECE, Page, Pending, Retried,
+    Settle, Standing, Start, Store, StoreError, Submitted, Topic,
 };
 
 /// What a script is given at most at once.

@@ -165,9 +165,14 @@ mod tests {
         for key in [keys.meta(), keys.job(job), keys.body(job), keys.cache("00")] {
             assert!(key.starts_with("p:{q}:"), "{key}");
         }
-        for (prefix, queue, has_tag) in
-            [("", "q", true), ("{a}", "", true), ("", "", false), ("{}", "q", false), ("{", "q", true), ("}", "q", true)]
-        {
+        for (prefix, queue, has_tag) in [
+            ("", "q", true),
+            ("{a}", "", true),
+            ("", "", false),
+            ("{}", "q", false),
+            ("{", "q", true),
+            ("}", "q", true),
+        ] {
             assert_eq!(Keys::new(prefix, queue).is_ok(), has_tag, "{prefix}{{{queue}}}");
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use redis::{Cmd, Value};
 use tokio::time::timeout;
 
-use super::dial::{Dialled, Dialer, Listener, To, WithPassword};
+use super::dial::{Dialer, Dialled, Listener, To, WithPassword};
 use super::failure::Failure;
 use super::keys::Keys;
 use super::url::{Endpoint, Place, RedisUrl};

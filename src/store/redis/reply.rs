@@ -142,11 +142,7 @@ pub(super) fn claims(answer: Value) -> Result<Claims, Failure> {
 
 fn claimed(job: Value) -> Result<Claimed, Failure> {
     let mut job = Elements::of(job)?;
-    let lease = Lease {
-        job: job.id()?,
-        fence: Fence::new(job.some()?),
-        execution: ExecutionNo::new(job.some()?),
-    };
+    let lease = Lease { job: job.id()?, fence: Fence::new(job.some()?), execution: ExecutionNo::new(job.some()?) };
     let (retries, request) = (job.some()?, job.bytes()?.unwrap_or_default());
     let (inline, count, length) = (job.bytes()?, job.number()?, job.number()?);
     let body = match count {

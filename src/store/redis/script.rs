@@ -110,6 +110,9 @@ mod tests {
 
     #[test]
     fn a_digest_is_written_as_redis_writes_it() {
-        assert_eq!(hexadecimal(digest(&SHA1_FOR_LEGACY_USE_ONLY, b"return 1").as_ref()), "e0e1f9fabfc9d4800c877a703b823ac0578ff8db");
+        assert_eq!(
+            hexadecimal(digest(&SHA1_FOR_LEGACY_USE_ONLY, b"return 1").as_ref()),
+            "e0e1f9fabfc9d4800c877a703b823ac0578ff8db"
+        );
     }
 }

@@ -58,7 +58,8 @@ const DATABASE: &str = "must end in the number of a database, or in nothing, beh
 const SERVICE: &str = "must name the service that the Sentinels watch: redis+sentinel://host[:port],…/service";
 const CLUSTER: &str = "cannot name a database: Redis Cluster has only one";
 const SOCKET: &str = "must name the path of a socket: unix:///path, and perhaps ?db=1";
-const QUERY: &str = "cannot have ? or # in it: there are no options (in a user or password they are written %3F and %23)";
+const QUERY: &str =
+    "cannot have ? or # in it: there are no options (in a user or password they are written %3F and %23)";
 
 impl RedisUrl {
     /// Reads `REDIS_URL`. Fails with words that go on behind the variable's name and repeat nothing of the text.

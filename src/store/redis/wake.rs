@@ -142,7 +142,8 @@ impl Wake {
 
 /// What a push tells, if it is news.
 fn topic(keys: &Keys, process: &str, push: &PushInfo) -> Option<Topic> {
-    let (PushKind::Message, [Value::BulkString(channel), Value::BulkString(message)]) = (&push.kind, &push.data[..]) else {
+    let (PushKind::Message, [Value::BulkString(channel), Value::BulkString(message)]) = (&push.kind, &push.data[..])
+    else {
         return None;
     };
     let is_own = message == process.as_bytes();
