@@ -109,6 +109,7 @@ impl App {
             routes: routes.clone(),
             answers: settings.answers,
             quota,
+            queue: None,
             shutdown: shutdown.clone(),
             streams: Tasks::default(),
         };

@@ -21,7 +21,7 @@
 //! [`edge`] accepts (`listen`), finds out which protocol is spoken (`serve`, `tls`), guards the socket (`http1`, `http2`) and
 //! tells the story (`exchange`): what is refused (`guard`), which route and lane serve ([`routes`]), what the upstream must
 //! not see ([`headers`]), the body kept for replay ([`body::Snapshot`]) or passed on as it comes ([`body::Passing`]), and the
-//! request as the upstream is to see it (`onward`). [`race::run`] drives [`race::Plan`], which decides; each try is an
+//! request as the upstream is to see it (`routes::outbound`). [`race::run`] drives [`race::Plan`], which decides; each try is an
 //! [`upstream::attempt`] on a connection of the [`upstream::Pool`]. A [`race::Committed`] head goes through
 //! [`body::Watched`] to the client, or becomes a tunnel (`tunnel`). Whatever goes wrong leaves through one door
 //! (`edge::respond`), in the words of [`answer`] and the [`dialect`] of the client.

@@ -46,6 +46,7 @@ const PURE: &[&str] = &[
     "race/plan",
     "race/policy",
     "race/signals",
+    "race/wording",
     "routes/matching",
     "stats/outlook",
     "edge/validity",

@@ -8,13 +8,17 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
+use forebay::cache::CacheKind;
 use forebay::config::{Origin, Problem, Section, Settings, VARIABLES, policy_in_words, render_problems, report};
+use forebay::job::JobPolicy;
+use forebay::routes::{Lane, Overflow, Oversize};
+use forebay::store::StoreKind;
 use libfuzzer_sys::fuzz_target;
 
 const SECRET: &str = "9fK2vXq7Lw3Zr8Tn5Yb1";
 /// In the keys of routes, to tell them from the global one.
 const SECRET_OF_A_ROUTE: &str = "4hM6cJd0Ps9Ae2Gu7Wk3";
-/// What must never be seen, the secrets of later versions among it. Not taken from the table, which may be wrong.
+/// What must never be seen. Not taken from the table, which may be wrong.
 const SECRETS: [&str; 3] = ["UPSTREAM_API_KEY", "ADMIN_TOKEN", "REDIS_URL"];
 /// What may be seen but for a password in it.
 const URLS: [&str; 6] =
@@ -41,7 +45,8 @@ fn entry(line: &[u8]) -> (OsString, OsString) {
 }
 
 fn name_in_route(route: usize, index: usize) -> String {
-    let sections = [Section::Upstream, Section::Attempts, Section::Lanes, Section::Answers];
+    let sections =
+        [Section::Upstream, Section::Attempts, Section::Lanes, Section::Jobs, Section::Cache, Section::Answers];
     let variables = sections.into_iter().flat_map(Section::variables).filter(|v| !v.process).map(|v| v.name);
     let stems: Vec<&str> = variables.chain(["PREFIX"]).collect();
     format!("ROUTE_{}_{}", ROUTES[route % ROUTES.len()], stems[index % stems.len()])
@@ -104,6 +109,7 @@ fn accepted(settings: &Settings) {
         assert!(!has_secret(&text), "a secret in {text:?}");
     }
     keys_stay_at_their_origin(settings);
+    a_store_is_there_for_whoever_needs_it(settings);
 
     // What is shown can be set, and means the same. (Without a global route, nobody has the global values.)
     if settings.routes[0].name.is_some() {
@@ -115,7 +121,7 @@ fn accepted(settings: &Settings) {
         .filter(|effective| effective.origin != Origin::Default && route_and_stem(&effective.name).0.is_none())
         .filter(|effective| effective.name.ends_with("_SECONDS") || effective.name.ends_with("_BYTES"))
         .map(|effective| match effective.shown.as_str() {
-            "off" | "none" => (effective.name.as_str().into(), "0".into()),
+            "off" | "none" | "n^4 seconds" => (effective.name.as_str().into(), "0".into()),
             shown => (effective.name.as_str().into(), shown.into()),
         })
         .chain([("UPSTREAM_BASE_URL".into(), "https://api.example".into())])
@@ -143,6 +149,27 @@ fn keys_stay_at_their_origin(settings: &Settings) {
     }
 }
 
+/// Whatever asks for a store has one; a process that does half of the work has one that others can reach.
+fn a_store_is_there_for_whoever_needs_it(settings: &Settings) {
+    let is_required = settings.store.as_ref().is_some_and(|store| store.is_required);
+    assert_eq!(is_required, !settings.store_asked_by.is_empty(), "{:?}", settings.store_asked_by);
+    let asks = settings.routes.iter().any(|route| {
+        route.lanes.has(Lane::Queue)
+            || route.oversize == Oversize::Queue
+            || route.overflow.overflow == Overflow::Always
+            || route.cache.kind == CacheKind::Store
+    });
+    let roles = settings.queue.roles;
+    assert!(roles.front || roles.worker, "a process that does nothing");
+    assert!(is_required || (roles.front && !asks), "there is no store");
+    let is_embedded = settings.store.as_ref().is_some_and(|store| matches!(store.kind, StoreKind::Embedded { .. }));
+    assert!(!is_embedded || (roles.front && roles.worker), "{roles:?} with a store of its own");
+    for route in &settings.routes {
+        assert!(route.jobs.timeout <= route.jobs.timeout_max, "{:?}", route.jobs);
+        assert!(route.oversize != Oversize::Queue || route.jobs.max_body > route.max_request_body, "{:?}", route.name);
+    }
+}
+
 fn times(settings: &Settings) -> impl PartialEq + std::fmt::Debug {
     let (edge, transport) = (&settings.edge, &settings.routes[0].transport);
     let timeouts = settings.routes[0].policy.timeouts;
@@ -152,9 +179,19 @@ fn times(settings: &Settings) -> impl PartialEq + std::fmt::Debug {
         [timeouts.connect, timeouts.write, timeouts.pool, transport.idle],
         (settings.routes[0].stream_idle, settings.routes[0].tunnel_idle, hedge_after),
         (settings.dns_cache, settings.shutdown_timeout),
+        (settings.queue.lease, settings.routes[0].overflow.after, settings.routes[0].cache.ttl),
+        jobs(&settings.routes[0].jobs),
     )
 }
 
+fn jobs(policy: &JobPolicy) -> impl PartialEq + std::fmt::Debug + use<> {
+    ([policy.timeout, policy.timeout_max, policy.retention], [policy.header_deadline, policy.retry_delay])
+}
+
 fn sizes(settings: &Settings) -> impl PartialEq + std::fmt::Debug {
-    (settings.edge.max_header_bytes, settings.routes[0].max_request_body, settings.max_buffered)
+    let route = &settings.routes[0];
+    (
+        [settings.edge.max_header_bytes, settings.max_buffered, settings.cache.max_bytes],
+        [route.max_request_body, route.jobs.max_body, route.jobs.max_response, route.cache.max_entry],
+    )
 }

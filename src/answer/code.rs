@@ -112,6 +112,12 @@ impl Code {
         }
     }
 
+    /// Whether it says something of a job, which is true only now and for one client.
+    pub fn is_of_a_job(self) -> bool {
+        use Code::{JobFailed, JobNotFound, JobNotReady, RangeNotSatisfiable, RecordingRestarted};
+        matches!(self, JobNotFound | JobNotReady | JobFailed | RecordingRestarted | RangeNotSatisfiable)
+    }
+
     /// The `type` of the error: whose turn it is to do something.
     pub fn kind(self) -> &'static str {
         match self {

@@ -1,11 +1,14 @@
 //! The fields that every answer of forebay's own carries.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, LOCATION, RETRY_AFTER, UPGRADE};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION, RETRY_AFTER, UPGRADE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use super::{Answer, Source};
+use crate::ids::JobId;
 
+/// What is said of a job is true only now, and not for everybody.
+pub const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const ERROR: HeaderName = HeaderName::from_static("x-forebay-error");
 
 /// An answer that is JSON and nobody else's.
@@ -37,12 +40,25 @@ pub fn redirect(location: HeaderValue, source: &Source) -> Response<Bytes> {
     response
 }
 
+/// `202`: the request has become a job, which is to be found there (RFC 9110 §15.3.3).
+pub fn accepted(location: HeaderValue, job: JobId, source: &Source) -> Response<Bytes> {
+    let mut response = json(StatusCode::ACCEPTED, source, format!("{{\"jobId\":\"{job}\"}}"));
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, location);
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    response
+}
+
 impl Answer {
     /// This answer as a message, with a status and a body that may be a dialect's.
     pub fn message(&self, status: StatusCode, source: &Source, body: impl Into<Bytes>) -> Response<Bytes> {
         let mut response = json(status, source, body);
         let headers = response.headers_mut();
         headers.insert(ERROR, HeaderValue::from_static(self.code.as_str()));
+        if self.code.is_of_a_job() {
+            headers.insert(CACHE_CONTROL, NO_STORE);
+        }
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -10,5 +10,5 @@ mod source;
 
 pub use breakage::Breakage;
 pub use code::{Answer, Code};
-pub use head::{healthy, json, own, redirect};
+pub use head::{NO_STORE, accepted, healthy, json, own, redirect};
 pub use source::Source;

@@ -8,5 +8,5 @@ mod watched;
 
 pub use passing::{ClientFault, Passing, Payload};
 pub use quota::{Full, Held, Quota};
-pub use snapshot::{Beginning, CollectError, Collected, Limits, Replay, Snapshot};
+pub use snapshot::{Beginning, CollectError, Collected, Limits, Replay, Snapshot, next_frame};
 pub use watched::{BrokenOff, End, Report, Watch, Watched};

@@ -53,7 +53,8 @@ impl Beginning {
 
     /// Takes the next piece. With the last one it gives its part of the quota back: the rest of the body, which is not
     /// kept, may take hours.
-    pub(super) fn next(&mut self) -> Option<Bytes> {
+    #[expect(clippy::should_implement_trait, reason = "a body is read once, and not iterated over")]
+    pub fn next(&mut self) -> Option<Bytes> {
         let piece = self.list.pop_front();
         if self.list.is_empty() {
             self.held = None;
@@ -131,6 +132,15 @@ impl Snapshot {
         Ok(Collected::Whole(parts.finish()))
     }
 
+    /// A body that was kept elsewhere, in these pieces. `held` is its part of the quota.
+    pub fn of(list: Vec<Bytes>, trailers: Option<HeaderMap>, held: Held) -> Self {
+        let length = list.iter().map(|piece| piece.len() as u64).sum();
+        if length == 0 && trailers.is_none() {
+            return Self::default();
+        }
+        Self(Some(Arc::new(Segments { list, length, trailers, _held: held })))
+    }
+
     /// The fields behind the body.
     pub fn trailers(&self) -> Option<&HeaderMap> {
         self.0.as_ref().and_then(|segments| segments.trailers.as_ref())
@@ -158,7 +168,9 @@ impl Snapshot {
     }
 }
 
-async fn next_frame<B: Body>(
+/// The next frame of a body whose sender may be silent for `progress` at most. None is the end. Cancel-safe; `clock` is any
+/// that nobody else uses meanwhile.
+pub async fn next_frame<B: Body>(
     mut body: Pin<&mut B>,
     clock: &mut LazyDeadline,
     progress: Duration,
@@ -208,11 +220,7 @@ impl Parts {
 
     fn finish(mut self) -> Snapshot {
         self.flush_tail();
-        if self.length == 0 && self.trailers.is_none() {
-            return Snapshot::default();
-        }
-        let Self { list, length, trailers, held, .. } = self;
-        Snapshot(Some(Arc::new(Segments { list, length, trailers, _held: held })))
+        Snapshot::of(self.list, self.trailers, self.held)
     }
 
     fn over(mut self, last: Bytes) -> Beginning {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderName, header};
 
-use super::declare as var;
+use super::declare::{self as var, Variable};
 use super::resolve::{Resolver, Taken};
 use super::settings::Listen;
 use crate::answer::Source;
@@ -16,7 +16,16 @@ use crate::size::ByteSize;
 use crate::time::Human;
 use crate::upstream::BaseUrl;
 
+pub(super) mod cache;
 pub(super) mod routes;
+pub(super) mod store;
+
+/// The admin listener is what a token is for.
+pub(super) fn token_is_plausible(r: &mut Resolver, admin: &Taken<Option<Listen>>) {
+    if let Ok(admin) = admin {
+        needs(r, var::ADMIN_TOKEN, &[(admin.is_some(), "an admin listener (ADMIN_PORT)")]);
+    }
+}
 
 /// Two listeners cannot share a socket.
 pub(super) fn listeners(r: &mut Resolver, listen: &Taken<Listen>, admin: &Taken<Option<Listen>>) {
@@ -85,17 +94,10 @@ pub(super) fn source_is_not_the_key(r: &mut Resolver, source: &Taken<Source>, ke
     r.conflict(culprit, reason);
 }
 
-/// Things about a key that are legal, and almost always a mistake.
+/// Things about a key that are legal, and almost always a mistake. Its header is a credential of clients without it too.
 pub(super) fn key_is_plausible(r: &mut Resolver, header: &HeaderName, prefix: &str, key: Option<&str>) {
-    let Some(key) = key else {
-        for variable in [var::UPSTREAM_API_KEY_HEADER, var::UPSTREAM_API_KEY_PREFIX] {
-            r.changes_nothing(variable, "UPSTREAM_API_KEY");
-        }
-        return;
-    };
-    for variable in [var::UPSTREAM_API_KEY_HEADER, var::UPSTREAM_API_KEY_PREFIX] {
-        r.changes_something(variable);
-    }
+    needs(r, var::UPSTREAM_API_KEY_PREFIX, &[(key.is_some(), "UPSTREAM_API_KEY")]);
+    let Some(key) = key else { return };
     let (key_name, prefix_name) = (r.name(var::UPSTREAM_API_KEY), r.name(var::UPSTREAM_API_KEY_PREFIX));
     if *header != header::AUTHORIZATION && !r.is_set(var::UPSTREAM_API_KEY_PREFIX) {
         r.warn(format!(
@@ -108,9 +110,8 @@ pub(super) fn key_is_plausible(r: &mut Resolver, header: &HeaderName, prefix: &s
     }
 }
 
-/// No pause is longer than the maximum.
-pub(super) fn backoff_agrees(r: &mut Resolver) {
-    let (first, max) = (var::RETRY_BACKOFF_SECONDS, var::RETRY_BACKOFF_MAX_SECONDS);
+/// Of two variables, the first says no more than the second.
+pub(super) fn is_ordered(r: &mut Resolver, first: Variable, max: Variable) {
     let culprit = r.culprit([max, first]);
     let reason = if culprit.name == max.name {
         format!("must not be less than {}", r.name(first))
@@ -149,18 +150,30 @@ pub(super) fn hedge_starts(
 
 /// What needs a further attempt, or a hedge.
 pub(super) fn attempts_are_plausible(r: &mut Resolver, policy: &Policy) {
-    if policy.hedge_after.is_some() {
-        r.changes_something(var::HEDGE_BUDGET_PERCENT);
-    } else {
-        r.changes_nothing(var::HEDGE_BUDGET_PERCENT, "HEDGE_AFTER_SECONDS");
-    }
+    needs(r, var::HEDGE_BUDGET_PERCENT, &[(policy.hedge_after.is_some(), "HEDGE_AFTER_SECONDS")]);
     for variable in [var::HEDGE_AFTER_SECONDS, var::RETRY_STATUSES] {
-        if policy.max_attempts > 1 {
-            r.changes_something(variable);
-        } else {
-            r.changes_nothing(variable, "a second attempt (UPSTREAM_MAX_ATTEMPTS)");
-        }
+        needs(r, variable, &[(policy.max_attempts > 1, "a second attempt (UPSTREAM_MAX_ATTEMPTS)")]);
     }
+}
+
+/// Writes down whether a variable, if it is set, changes anything here: not without all of these.
+fn needs(r: &mut Resolver, variable: Variable, all: &[(bool, &str)]) {
+    match all.iter().find(|(is_there, _)| !is_there) {
+        Some((_, what)) => r.changes_nothing(variable, what),
+        None => r.changes_something(variable),
+    }
+}
+
+/// The field that a key is sent in. Without a key it still tells clients apart: owners of jobs, and whose answers are cached.
+pub(super) fn key_header_is_plausible(
+    r: &mut Resolver,
+    key: &Taken<Option<ApiKey>>,
+    has_store: bool,
+    tells_clients_apart: bool,
+) {
+    let Ok(key) = key else { return };
+    let without = if has_store { "UPSTREAM_API_KEY (but to tell owners of jobs apart)" } else { "UPSTREAM_API_KEY" };
+    needs(r, var::UPSTREAM_API_KEY_HEADER, &[(key.is_some() || tells_clients_apart, without)]);
 }
 
 /// A body that is allowed but can never be buffered.

@@ -52,6 +52,12 @@ pub enum Section {
     Attempts,
     /// How the requests of a path are served.
     Lanes,
+    /// Where jobs, their answers and what is cached live, and what this process does with them.
+    Store,
+    /// What becomes of a request that is a job.
+    Jobs,
+    /// Which answers are given again.
+    Cache,
     /// Further upstreams, below a path each.
     Routes,
     /// What a client may do.
@@ -62,8 +68,22 @@ pub enum Section {
 
 impl Section {
     /// All sections, in the order of listings.
-    pub const ALL: [Self; 7] =
-        [Self::Listeners, Self::Upstream, Self::Attempts, Self::Lanes, Self::Routes, Self::Client, Self::Answers];
+    pub const ALL: [Self; 10] = [
+        Self::Listeners,
+        Self::Upstream,
+        Self::Attempts,
+        Self::Lanes,
+        Self::Store,
+        Self::Jobs,
+        Self::Cache,
+        Self::Routes,
+        Self::Client,
+        Self::Answers,
+    ];
+
+    /// Those whose variables can be set for one route alone, but for the ones marked as the process's.
+    pub(super) const OF_ROUTES: [Self; 6] =
+        [Self::Upstream, Self::Attempts, Self::Lanes, Self::Jobs, Self::Cache, Self::Answers];
 
     /// The variables of this section, in the order of listings.
     pub fn variables(self) -> impl Iterator<Item = &'static Variable> {
@@ -78,6 +98,9 @@ impl fmt::Display for Section {
             Self::Upstream => "Upstream and credentials",
             Self::Attempts => "Attempts",
             Self::Lanes => "Lanes",
+            Self::Store => "Store and queue",
+            Self::Jobs => "Jobs",
+            Self::Cache => "Cache",
             Self::Routes => "Routes",
             Self::Client => "Client side",
             Self::Answers => "Answers",
@@ -116,8 +139,8 @@ impl Variable {
 
     /// Whether it can be set for one route alone, as `ROUTE_<NAME>_<VARIABLE>`.
     pub(super) fn per_route(self) -> bool {
-        use Section::{Answers, Attempts, Lanes, Routes, Upstream};
-        !self.process && matches!(self.section, Upstream | Attempts | Lanes | Routes | Answers)
+        let section_is_of_routes = self.section == Section::Routes || Section::OF_ROUTES.contains(&self.section);
+        section_is_of_routes && !self.process
     }
 
     /// What stands behind `ROUTE_<NAME>_` where it is set for one route.
@@ -207,11 +230,15 @@ variables! {
         }
         ADMIN_HOST admin_host {
             default: "127.0.0.1", example: "0.0.0.0",
-            help: "address or host name of the admin listener (health, metrics)",
+            help: "address or host name of the admin listener (health, metrics, jobs)",
         }
         ADMIN_PORT admin_port {
             default: "8789", example: "8789",
             help: "port of the admin listener; off = no admin listener",
+        }
+        ADMIN_TOKEN admin_token {
+            default: "", example: "a-long-random-word", sight: Sight::Secret,
+            help: "what jobs on the admin listener ask for (Authorization: Bearer); unset = loopback alone",
         }
         HEALTH_PATH health_path {
             default: "/healthz", example: "/healthz",
@@ -352,8 +379,8 @@ variables! {
             help: "all buffered bodies together; beyond it 503 with Retry-After",
         }
         OVERSIZE oversize {
-            default: "reject", example: "stream",
-            help: "a larger body: reject (413), stream (unbuffered, no retry), redirect (307 to the upstream)",
+            default: "", default_in_words: Some("reject; on the lane queue stream"), example: "stream",
+            help: "a larger body: reject (413), stream (no retry), queue (a job), redirect (307)",
         }
         CHUNKED chunked {
             default: "buffer", example: "bypass",
@@ -363,7 +390,7 @@ variables! {
     Lanes {
         LANE lane {
             default: "race", example: "stream",
-            help: "race (buffered, retried), stream (neither), redirect (307 to the upstream's URL)",
+            help: "race (buffered, retried), stream (neither), queue (202 and a job), redirect (307)",
         }
         STREAM_PATHS stream_paths {
             default: "", default_in_words: Some("none"), example: "^/v1/files,^/upload",
@@ -376,6 +403,136 @@ variables! {
         RACE_PATHS race_paths {
             default: "", default_in_words: Some("none"), example: "^/v1/responses",
             help: "these take the lane race, unless one of the lists above has them",
+        }
+        QUEUE_PATHS queue_paths {
+            default: "", default_in_words: Some("none"), example: "^/api/reports,^/api/exports",
+            help: "these take the lane queue, unless one of the lists above has them",
+        }
+        OVERFLOW overflow {
+            default: "prefer", example: "always",
+            help: "races that become jobs: off, prefer (Prefer: respond-async, wait=N asks for it), always",
+        }
+        OVERFLOW_AFTER_SECONDS overflow_after_seconds {
+            default: "", default_in_words: Some("when the last attempt misses its header deadline"), example: "90s",
+            help: "a race becomes a job after this, with its attempt; wait=N counts if smaller",
+        }
+    }
+    Store {
+        STORE store {
+            default: "auto", example: "embedded",
+            help: "embedded, redis, off; auto: redis where REDIS_URL is set, else embedded",
+        }
+        REDIS_URL redis_url {
+            default: "", example: "redis://127.0.0.1:6379/0", sight: Sight::Secret,
+            help: "redis:// or rediss://, redis+sentinel://, redis+cluster:// (with TLS rediss+...)",
+        }
+        DATA_DIR data_dir {
+            default: "./forebay-data", example: "/var/lib/forebay",
+            help: "folder of the embedded store, made if it is not there; for one process alone",
+        }
+        STORE_MAX_BYTES store_max_bytes {
+            default: "", default_in_words: Some("10GiB embedded, 1GiB in Redis"), example: "10GiB",
+            help: "requests, recordings and cache together; beyond it 503 with Retry-After",
+        }
+        CACHE_KEY_PREFIX cache_key_prefix {
+            default: "forebay:", example: "forebay:",
+            help: "how every key in Redis begins",
+        }
+        ROLES roles {
+            default: "front,worker", example: "front,worker",
+            help: "front (serves clients), worker (executes jobs), or both; one alone needs Redis",
+        }
+        JOBS_PATH jobs_path {
+            default: "/__jobs", example: "/__jobs",
+            help: "where clients find their jobs; everything below it is forebay's",
+        }
+        QUEUE_NAME queue_name {
+            default: "default", example: "reports",
+            help: "letters, digits, - _ . : several queues can share one Redis",
+        }
+        QUEUE_CONCURRENCY queue_concurrency {
+            default: "10", example: "10",
+            help: "jobs that this process executes at once",
+        }
+        QUEUE_MAX_DEPTH queue_max_depth {
+            default: "100000", example: "100000",
+            help: "jobs that may wait; beyond it 503 with Retry-After",
+        }
+        JOB_LEASE_SECONDS job_lease_seconds {
+            default: "30", example: "30s",
+            help: "a worker that is silent for so long loses its job to another",
+        }
+    }
+    Jobs {
+        QUEUE_MAX_BODY_BYTES queue_max_body_bytes {
+            default: "10MiB", example: "64MiB",
+            help: "the largest body of a job; for a larger one OVERSIZE says what happens",
+        }
+        JOB_TIMEOUT_SECONDS job_timeout_seconds {
+            default: "300", example: "5m",
+            help: "one execution of a job; a request may say otherwise with X-Forebay-Timeout",
+        }
+        JOB_TIMEOUT_MAX_SECONDS job_timeout_max_seconds {
+            default: "3600", example: "1h",
+            help: "the most that X-Forebay-Timeout may ask for",
+        }
+        JOB_RESPONSE_HEADER_TIMEOUT_SECONDS job_response_header_timeout_seconds {
+            default: "", default_in_words: Some("none"), example: "60s",
+            help: "header deadline of a job's attempts, which are then replaced as in a race",
+        }
+        JOB_MAX_RETRIES job_max_retries {
+            default: "0", example: "3",
+            help: "further executions where the transport failed; any answer is a result",
+        }
+        JOB_RETRY_DELAY_SECONDS job_retry_delay_seconds {
+            default: "0", example: "10s",
+            help: "pause before each further execution; 0 = n^4 seconds (1, 16, 81, 256 ...)",
+        }
+        JOB_RETRY_STATUSES job_retry_statuses {
+            default: "", default_in_words: Some("none"), example: "429,503",
+            help: "answers with these statuses (400 to 599) are failures while retries are left",
+        }
+        JOB_MAX_RESPONSE_BYTES job_max_response_bytes {
+            default: "1GiB", example: "1GiB",
+            help: "a longer answer fails the job",
+        }
+        JOB_OWNER job_owner {
+            default: "credentials", example: "anyone",
+            help: "who may see a job: credentials (who presents the same), or anyone who knows its id",
+        }
+        JOB_RETENTION_SECONDS job_retention_seconds {
+            default: "3600", example: "1h",
+            help: "how long a finished job can be fetched",
+        }
+    }
+    Cache {
+        CACHE cache {
+            default: "none", example: "memory",
+            help: "none, memory (of this process), store (shared; redis is another word for it)",
+        }
+        CACHE_TTL_SECONDS cache_ttl_seconds {
+            default: "300", example: "5m",
+            help: "how long an answer is given again",
+        }
+        CACHE_MAX_ENTRIES cache_max_entries {
+            default: "10000", example: "10000", process: true,
+            help: "answers in memory; the least recently used goes first",
+        }
+        CACHE_MAX_BYTES cache_max_bytes {
+            default: "256MiB", example: "256MiB", process: true,
+            help: "all answers in memory together",
+        }
+        CACHE_MAX_ENTRY_BYTES cache_max_entry_bytes {
+            default: "8MiB", example: "8MiB",
+            help: "larger answers are not cached",
+        }
+        CACHE_KEY_EXCLUDE_HEADERS cache_key_exclude_headers {
+            default: "X-Request-ID,X-Forwarded-For,X-Real-IP,X-Forwarded-Proto", example: "X-Request-ID,X-Trace-ID",
+            help: "request headers that do not tell two requests apart; replaces the whole list",
+        }
+        CACHE_SHARED cache_shared {
+            default: "false", example: "true",
+            help: "true: that list may name credentials, so that clients see each other's answers",
         }
     }
     Client {
@@ -408,7 +565,7 @@ variables! {
             help: "addresses and networks whose X-Forwarded-* is believed",
         }
         FORWARDED_HEADERS forwarded_headers {
-            default: "keep", example: "add",
+            default: "", default_in_words: Some("keep; for jobs add"), example: "add",
             help: "X-Forwarded-*, X-Real-IP: keep (as sent), add (from the connection), strip",
         }
         SHUTDOWN_TIMEOUT_SECONDS shutdown_timeout_seconds {

@@ -33,20 +33,18 @@ pub fn env_example() -> String {
 
 /// What routes are. No line is wider than 115 columns.
 fn about_routes() -> String {
+    let sections: Vec<String> = Section::OF_ROUTES.iter().map(ToString::to_string).collect();
     let process_wide = VARIABLES.iter().filter(|v| v.process).map(|v| v.name);
     let process_wide: Vec<_> = process_wide.collect();
     format!(
         "Further upstreams, each below a path prefix. <NAME> is made of letters and digits. The longest prefix that matches\n\
          wins, and is stripped from the path. ROUTE_<NAME>_PREFIX and ROUTE_<NAME>_UPSTREAM_BASE_URL make a route; every\n\
-         variable of the sections {}, {}, {} and {}\n\
-         (but {}) can be set for it as ROUTE_<NAME>_<VARIABLE>.\n\
-         What is not set falls back to the global value: the UPSTREAM_API_KEY ones, and an OUTBOUND_PROXY that is a URL,\n\
-         only where the route's scheme, host and port are those of UPSTREAM_BASE_URL. With routes, UPSTREAM_BASE_URL is\n\
-         the route / if it is set.\n",
-        Section::Upstream,
-        Section::Attempts,
-        Section::Lanes,
-        Section::Answers,
+         variable of the sections {}\n\
+         (but {}) can be set for it\n\
+         as ROUTE_<NAME>_<VARIABLE>. What is not set falls back to the global value: the UPSTREAM_API_KEY ones, and an\n\
+         OUTBOUND_PROXY that is a URL, only where the route's scheme, host and port are those of UPSTREAM_BASE_URL. With\n\
+         routes, UPSTREAM_BASE_URL is the route / if it is set.\n",
+        sections.join(", "),
         process_wide.join(", "),
     )
 }
@@ -144,6 +142,15 @@ mod tests {
         assert_eq!(as_is.routes[0].policy.whole_answer_deadline, all_set.routes[0].policy.whole_answer_deadline);
         assert_eq!(as_is.max_buffered, all_set.max_buffered);
         assert_eq!(as_is.warnings, [""; 0]);
+    }
+
+    #[test]
+    fn what_routes_are_names_every_section_that_they_have_and_fits_a_screen() {
+        let about = about_routes();
+        for variable in VARIABLES.iter().filter(|v| v.per_route()) {
+            assert!(about.contains(&variable.section.to_string()), "{}", variable.name);
+        }
+        assert!(about.lines().all(|line| line.chars().count() <= 115), "{about}");
     }
 
     #[test]

@@ -5,7 +5,6 @@ mod checks;
 mod declare;
 mod documents;
 mod memory;
-mod not_yet;
 mod outbound;
 mod parse;
 mod problem;

@@ -6,7 +6,6 @@ use std::path::Path;
 
 use super::ReadFile;
 use super::declare::{Raw, VARIABLES, Variable, of_routes};
-use super::not_yet::{NOT_YET, NotYet, Verdict};
 use super::outbound::ProxyVariables;
 use super::problem::{Problem, is_surely_a_path, quoted};
 use super::typo;
@@ -19,10 +18,7 @@ pub(super) struct Gathered {
     pub(super) routes: BTreeMap<String, Layer>,
     /// What it says to every program about outbound proxies.
     pub(super) proxies: ProxyVariables,
-    /// `JOBS_PATH`, which this version only keeps free.
-    pub(super) jobs_path: Option<String>,
     pub(super) problems: Vec<Problem>,
-    pub(super) warnings: Vec<String>,
 }
 
 /// The variables of the process, or those of one route.
@@ -40,20 +36,12 @@ pub(super) type Texts = BTreeMap<String, Option<String>>;
 pub(super) fn gather(vars: impl IntoIterator<Item = (OsString, OsString)>, read: ReadFile) -> Gathered {
     let texts = texts(vars);
     let mut problems = Vec::new();
-    let mut warnings = Vec::new();
     let of_a_route = |name: &String| {
         let (route, stem) = typo::route(name)?;
         typo::is_of_routes(stem).then(|| route.to_owned())
     };
     let routes: BTreeSet<String> = texts.keys().filter_map(of_a_route).collect();
     let global = layer(None, &texts, read, &mut problems);
-    for variable in NOT_YET {
-        refuse_or_warn(variable, variable.name, &texts, &mut problems, &mut warnings);
-        for route in routes.iter().filter(|_| variable.per_route()) {
-            let name = format!("ROUTE_{route}_{}", variable.name);
-            refuse_or_warn(variable, &name, &texts, &mut problems, &mut warnings);
-        }
-    }
     for name in texts.keys() {
         if let Some(reason) = typo::reason(name, |known| texts.contains_key(known)) {
             problems.push(Problem::with_name(name, reason));
@@ -64,9 +52,7 @@ pub(super) fn gather(vars: impl IntoIterator<Item = (OsString, OsString)>, read:
         global,
         routes: routes.map(|(layer, route)| (route, layer)).collect(),
         proxies: ProxyVariables::new(&texts),
-        jobs_path: texts.get("JOBS_PATH").cloned().flatten(),
         problems,
-        warnings,
     }
 }
 
@@ -164,32 +150,6 @@ fn secret_from(path: &str, read: ReadFile) -> Result<String, String> {
     let text = String::from_utf8(bytes).map_err(|_| format!("the file {shown} is not UTF-8"))?;
     let secret = text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(&text);
     if secret.is_empty() { Err(format!("the file {shown} is empty")) } else { Ok(secret.to_owned()) }
-}
-
-fn refuse_or_warn(
-    variable: &NotYet,
-    name: &str,
-    texts: &Texts,
-    problems: &mut Vec<Problem>,
-    warnings: &mut Vec<String>,
-) {
-    let file = variable.secret.then(|| format!("{name}_FILE"));
-    for (i, name) in [name.to_owned()].into_iter().chain(file).enumerate() {
-        let Some(value) = texts.get(&name) else { continue };
-        // The name of a file says nothing about what this version does anyway.
-        let verdict = match value {
-            Some(value) if i == 0 => variable.judge(&name, value),
-            _ => Verdict::Refuse("is not available in this version".into()),
-        };
-        match verdict {
-            Verdict::Fine => {}
-            Verdict::Warn(warning) => warnings.push(warning),
-            Verdict::Refuse(reason) => {
-                let value = value.clone().filter(|_| !variable.secret);
-                problems.push(Problem { value, ..Problem::with_name(name, reason) });
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -345,39 +305,13 @@ mod tests {
     }
 
     #[test]
-    fn what_this_version_does_not_have_is_refused_unless_it_changes_nothing() {
-        for (name, value) in [
-            ("QUEUE_PATHS", "^/a"),
-            ("OVERFLOW", "always"),
-            ("CACHE", "memory"),
-            ("STORE", "embedded"),
-            ("ROUTE_A_CACHE", "memory"),
-            ("ROUTE_A_QUEUE_PATHS", "^/a"),
-        ] {
-            let problems = problems(&[(name, value)]);
-            assert!(problems.len() == 1 && problems[0].contains("not available in this version"), "{problems:?}");
-        }
-        for (name, value) in [
-            ("STORE", "off"),
-            ("OVERFLOW", "PREFER"),
-            ("CACHE", "none"),
-            ("ROLES", "front"),
-            ("ROUTE_A_OVERFLOW", "off"),
-        ] {
-            let gathered = gathered(&[(name, value)]);
-            assert!(gathered.problems.is_empty() && gathered.warnings.is_empty(), "{name}");
-        }
-        let tuned = gathered(&[("QUEUE_CONCURRENCY", "3"), ("ROUTE_A_CACHE_TTL_SECONDS", "3")]);
-        assert_eq!(tuned.problems, []);
-        let no_effect = |name: &str| format!("{name} has no effect in this version");
-        assert_eq!(tuned.warnings, ["QUEUE_CONCURRENCY", "ROUTE_A_CACHE_TTL_SECONDS"].map(no_effect));
-    }
-
-    #[test]
-    fn secrets_of_later_versions_are_not_shown_either() {
-        for name in ["ADMIN_TOKEN", "REDIS_URL", "ADMIN_TOKEN_FILE", "REDIS_URL_FILE"] {
-            let problems = problems(&[(name, "redis://u:hidden@x")]);
-            assert!(problems.len() == 1 && !problems[0].contains("hidden"), "{problems:?}");
+    fn every_secret_comes_from_a_file_too() {
+        for variable in VARIABLES.iter().filter(|v| v.is_secret()) {
+            let gathered =
+                gather([(format!("{}_FILE", variable.name).into(), "/run/x".into())], &|_| Ok(b"x\n".to_vec()));
+            assert_eq!(variable.of(&gathered.global.raw), Some("x"), "{}", variable.name);
+            let unreadable = problems(&[(&format!("{}_FILE", variable.name), "u:hidden@x")]);
+            assert!(unreadable.len() == 1 && !unreadable[0].contains("hidden"), "{unreadable:?}");
         }
     }
 }

@@ -8,28 +8,28 @@ use super::settings::Settings;
 use crate::race::{Backoff, Policy};
 use crate::routes::{Lane, RouteSettings};
 use crate::time::Human;
-use crate::upstream::Timeouts;
 
-/// Where somebody between us and the user stops waiting for headers.
-const PATIENCE: [(Duration, &str); 3] = [
-    (Duration::from_secs(100), "CDNs in front of forebay (Cloudflare) answer in its place"),
-    (Duration::from_secs(300), "clients on Node (fetch, undici) give up"),
-    (Duration::from_secs(600), "the SDKs of OpenAI and Anthropic give up"),
-];
+mod store;
+mod waits;
+
+pub use waits::stalled;
 
 /// Codex ends a stream that has been silent for so long.
 const CODEX_IDLE: Duration = Duration::from_secs(300);
 
-/// Every variable as it is in force, then each route and how long its clients may wait, then what may not be meant.
+/// Every variable as it is in force, then the store, then each route and how long its clients may wait, then what may not be
+/// meant.
 pub fn report(settings: &Settings) -> String {
     let mut lines = effective(&settings.effective);
+    lines.extend(store::lines(settings));
+    lines.push(String::new());
     for (i, route) in settings.routes.iter().enumerate() {
-        lines.extend(self::route(route, &settings.effective));
+        lines.extend(self::route(route, settings));
         let twin = settings.routes[..i].iter().find(|other| races(other) && other.policy == route.policy);
         match twin {
             _ if !races(route) => {}
             Some(twin) => lines.push(format!("  waits     as {}", title(twin))),
-            None => lines.extend([String::new()].into_iter().chain(waits(&route.policy))),
+            None => lines.extend([String::new()].into_iter().chain(waits::waits(&route.policy))),
         }
         lines.push(String::new());
     }
@@ -94,12 +94,14 @@ fn line(Effective { name, shown, origin }: &Effective, all: &[Effective]) -> Str
 }
 
 /// What a route serves and how, and the variables that it has for itself.
-fn route(route: &RouteSettings, all: &[Effective]) -> Vec<String> {
+fn route(route: &RouteSettings, settings: &Settings) -> Vec<String> {
+    let all = &settings.effective;
     let mut lines = vec![title(route)];
     let lists = [
         (&route.lanes.stream, Lane::Stream, "STREAM_PATHS"),
         (&route.lanes.redirect, Lane::Redirect, "REDIRECT_PATHS"),
         (&route.lanes.race, Lane::Race, "RACE_PATHS"),
+        (&route.lanes.queue, Lane::Queue, "QUEUE_PATHS"),
     ];
     let listed = lists.into_iter().filter(|(list, lane, _)| !list.is_empty() && *lane != route.lanes.otherwise);
     let served: Vec<String> = std::iter::once(word(route.lanes.otherwise).to_owned())
@@ -110,6 +112,7 @@ fn route(route: &RouteSettings, all: &[Effective]) -> Vec<String> {
     lines.push(format!("  upstream  {}", route.base));
     lines.push(format!("  lane      {}", served.join(", ")));
     lines.push(format!("  proxy     {proxy}"));
+    lines.extend(store::lines_of_route(route, settings));
     if let Some(name) = &route.name {
         let own = format!("ROUTE_{name}_");
         lines.extend(all.iter().filter(|e| e.name.starts_with(&own)).map(|e| line(e, all)));
@@ -123,7 +126,7 @@ fn title(route: &RouteSettings) -> String {
 
 /// Whether any of its requests is raced.
 fn races(route: &RouteSettings) -> bool {
-    route.lanes.otherwise == Lane::Race || !route.lanes.race.is_empty()
+    route.lanes.has(Lane::Race)
 }
 
 /// A lane as it is configured.
@@ -136,86 +139,6 @@ fn word(lane: Lane) -> &'static str {
     }
 }
 
-fn waits(policy: &Policy) -> Vec<String> {
-    let mut lines = vec!["How long a client can wait for the head of an answer".to_owned()];
-    let Timeouts { pool, connect, write } = policy.timeouts;
-    lines.push(format!(
-        "  At most {}. Each may wait {} for a free connection, {} for it to be made, {} while sending",
-        attempts(policy.max_attempts),
-        seconds(pool),
-        seconds(connect),
-        seconds(write),
-    ));
-    lines.push("  makes no progress, and then for the header deadline.".to_owned());
-    let before = pool.saturating_add(connect).saturating_add(write);
-    if policy.header_deadline == policy.whole_answer_deadline {
-        lines.extend(wait("All requests", policy.header_deadline, before, policy));
-    } else {
-        lines.extend(wait("Streams, and requests that generate nothing", policy.header_deadline, before, policy));
-        lines.extend(wait("Generations that do not stream", policy.whole_answer_deadline, before, policy));
-    }
-    lines
-}
-
-/// The arithmetic for one deadline.
-fn wait(what: &str, deadline: Duration, before: Duration, policy: &Policy) -> Vec<String> {
-    let n = policy.max_attempts;
-    let (pauses, stalled) = (pauses(policy), stalled(policy, deadline));
-    // Jitter makes a pause up to a fifth longer.
-    let long_pauses = pauses.saturating_add(pauses / 5);
-    let worst = before.saturating_add(deadline).saturating_mul(n).saturating_add(long_pauses);
-    let backoff = |pause: Duration| match pause {
-        Duration::ZERO => String::new(),
-        pause => format!(" + {} backoff", seconds(pause)),
-    };
-    let mut lines = vec![
-        format!("  {what}:"),
-        format!("    the upstream stalls:      {n} x {}{} = {}", seconds(deadline), backoff(pauses), seconds(stalled)),
-        format!(
-            "    every clock runs out:     {n} x ({} + {}){} = {}",
-            seconds(before),
-            seconds(deadline),
-            backoff(long_pauses),
-            seconds(worst)
-        ),
-    ];
-    if let Some(after) = policy.hedge_after.filter(|_| n > 1) {
-        let starts = after.saturating_mul(n - 1);
-        lines.push(format!(
-            "    with every hedge started: {} x {} + {} = {}",
-            n - 1,
-            seconds(after),
-            seconds(deadline),
-            seconds(starts.saturating_add(deadline))
-        ));
-    }
-    for (patience, who) in PATIENCE {
-        let when = if stalled > patience {
-            "when the upstream stalls"
-        } else if worst > patience {
-            "at worst"
-        } else {
-            continue;
-        };
-        lines.push(format!("    warning: above {} {when}, where {who}", seconds(patience)));
-    }
-    lines
-}
-
-/// How long a client waits for the head of an answer from an upstream that takes every request and says nothing: each
-/// attempt misses this deadline. Without jitter.
-pub fn stalled(policy: &Policy, deadline: Duration) -> Duration {
-    deadline.saturating_mul(policy.max_attempts).saturating_add(pauses(policy))
-}
-
-/// All pauses of a race together, without jitter: each twice the one before, up to the maximum.
-fn pauses(policy: &Policy) -> Duration {
-    let Backoff { first, max } = policy.backoff;
-    let each = std::iter::successors(Some(first), |pause| Some(pause.saturating_mul(2).min(max)));
-    let further = usize::try_from(policy.max_attempts.saturating_sub(1)).unwrap_or(usize::MAX);
-    each.take(further).fold(Duration::ZERO, Duration::saturating_add)
-}
-
 fn attempts(n: u32) -> String {
     if n == 1 { "1 attempt".to_owned() } else { format!("{n} attempts") }
 }
@@ -226,7 +149,7 @@ fn seconds(duration: Duration) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::settings::tests::settings;
     use super::*;
 
@@ -236,11 +159,11 @@ mod tests {
         policy_in_words(&settings(&[&[URL], vars].concat()).unwrap().routes[0].policy)
     }
 
-    fn text(vars: &[(&str, &str)]) -> String {
+    pub(super) fn text(vars: &[(&str, &str)]) -> String {
         report(&settings(&[&[URL], vars].concat()).unwrap())
     }
 
-    fn assert_contains(text: &str, part: &str) {
+    pub(super) fn assert_contains(text: &str, part: &str) {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }
 
@@ -260,36 +183,6 @@ mod tests {
             words(&[("HEDGE_AFTER_SECONDS", "5"), ("RESPONSE_HEADER_TIMEOUT_SECONDS", "20")]),
             "2 attempts, 20s to headers, backoff 250ms, hedged after 5s"
         );
-    }
-
-    #[test]
-    fn the_arithmetic_is_spelled_out_for_both_deadlines() {
-        let text = text(&[]);
-        assert_contains(&text, "2 x 30s + 250ms backoff = 60.25s");
-        assert_contains(&text, "2 x (50s + 30s) + 300ms backoff = 160.3s");
-        assert_contains(&text, "2 x 290s + 250ms backoff = 580.25s");
-        assert_contains(&text, "2 x (50s + 290s) + 300ms backoff = 680.3s");
-        assert_contains(&text, "above 100s at worst");
-        assert_contains(&text, "above 300s when the upstream stalls");
-        assert_contains(&text, "above 600s at worst");
-    }
-
-    #[test]
-    fn one_deadline_is_worked_out_once_and_short_waits_need_no_warning() {
-        let text = text(&[
-            ("RESPONSE_HEADER_TIMEOUT_SECONDS", "5"),
-            ("UPSTREAM_MAX_ATTEMPTS", "4"),
-            ("RETRY_BACKOFF_SECONDS", "1"),
-            ("RETRY_BACKOFF_MAX_SECONDS", "3"),
-            ("WRITE_TIMEOUT_SECONDS", "1"),
-            ("POOL_TIMEOUT_SECONDS", "1"),
-            ("CONNECT_TIMEOUT_SECONDS", "1"),
-        ]);
-        assert_contains(&text, "All requests:");
-        // Pauses of 1, 2 and 3 seconds, a fifth longer at worst.
-        assert_contains(&text, "4 x 5s + 6s backoff = 26s");
-        assert_contains(&text, "4 x (3s + 5s) + 7.2s backoff = 39.2s");
-        assert!(!text.contains("warning"), "{text}");
     }
 
     #[test]
@@ -317,18 +210,5 @@ mod tests {
         for idle in ["0", "5m", "300"] {
             assert_contains(&text(&[("STREAM_IDLE_TIMEOUT_SECONDS", idle)]), "warning: Codex ends a stream");
         }
-    }
-
-    #[test]
-    fn the_longest_times_do_not_overflow() {
-        let year = "8760h";
-        text(&[
-            ("RESPONSE_HEADER_TIMEOUT_SECONDS", year),
-            ("WRITE_TIMEOUT_SECONDS", year),
-            ("POOL_TIMEOUT_SECONDS", year),
-            ("CONNECT_TIMEOUT_SECONDS", year),
-            ("RETRY_BACKOFF_SECONDS", year),
-            ("UPSTREAM_MAX_ATTEMPTS", "100"),
-        ]);
     }
 }

@@ -70,8 +70,6 @@ pub(super) struct Resolver {
     scope: Scope,
     /// What the environment says to every program about outbound proxies.
     pub(super) proxies: ProxyVariables,
-    /// `JOBS_PATH`.
-    pub(super) jobs_path: Option<String>,
     problems: Vec<Problem>,
     warnings: Vec<String>,
     effective: Vec<Effective>,
@@ -82,15 +80,14 @@ pub(super) struct Resolver {
 
 impl Resolver {
     pub(super) fn new(gathered: Gathered) -> Self {
-        let Gathered { global, routes, proxies, jobs_path, problems, warnings } = gathered;
+        let Gathered { global, routes, proxies, problems } = gathered;
         Self {
             global,
             routes,
             scope: Scope::Global,
             proxies,
-            jobs_path,
             problems,
-            warnings,
+            warnings: Vec::new(),
             effective: Vec::new(),
             idle: Vec::new(),
             busy: BTreeSet::new(),
@@ -171,13 +168,19 @@ impl Resolver {
         if self.is_set(variable) {
             return self.take(variable, parse);
         }
+        self.missing(variable, "is required")
+    }
+
+    /// Refuses a variable that is not there, of the route where there is one. What was set and could not even be read,
+    /// itself or its file, has its problem already.
+    pub(super) fn missing<T>(&mut self, variable: Variable, reason: &str) -> Taken<T> {
         let name = match &self.scope {
             Scope::Route { name, .. } => variable.of_route(name),
             _ => variable.name.to_owned(),
         };
-        // One that was set and could not even be read has its problem already.
-        if !self.problems.iter().any(|problem| problem.name == name) {
-            self.problems.push(Problem::with(&variable, None, "is required").named(name));
+        let file = variable.is_secret().then(|| format!("{name}_FILE"));
+        if !self.problems.iter().any(|other| other.name == name || Some(&other.name) == file.as_ref()) {
+            self.problems.push(Problem::with(&variable, None, reason).named(name));
         }
         Err(Refused)
     }

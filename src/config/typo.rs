@@ -1,13 +1,12 @@
 //! Names that are almost one of ours.
 
 use super::declare::{VARIABLES, of_routes};
-use super::not_yet::NOT_YET;
 
 /// Shorter names are too often somebody else's.
 const LONG_ENOUGH: usize = 8;
 
-/// What is wrong with a name that is set; none for those of the contract, in this version or not, and for names that
-/// are nobody's business here. `is_set` knows which names the environment has.
+/// What is wrong with a name that is set; none for ours, and for names that are nobody's business here. `is_set` knows
+/// which names the environment has.
 pub(super) fn reason(name: &str, is_set: impl Fn(&str) -> bool) -> Option<String> {
     match name.strip_prefix("ROUTE_") {
         Some(rest) => reason_in_route(name, rest, is_set),
@@ -23,7 +22,7 @@ pub(super) fn route(name: &str) -> Option<(&str, &str)> {
     (is_a_name && !stem.is_empty()).then_some((route, stem))
 }
 
-/// Whether X of `ROUTE_<NAME>_<X>` can be set for a route, in this version or not.
+/// Whether X of `ROUTE_<NAME>_<X>` can be set for a route.
 pub(super) fn is_of_routes(stem: &str) -> bool {
     names_of_routes().any(|(known, suffix)| is_made_of(stem, known, suffix))
 }
@@ -69,14 +68,12 @@ fn meant(name: &str, is_set: impl Fn(&str) -> bool) -> Option<String> {
 
 /// Every known name, as a stem and a suffix; `_FILE` names of secrets too.
 fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let built = VARIABLES.iter().map(|v| (v.name, v.is_secret()));
-    with_files(built.chain(NOT_YET.iter().map(|v| (v.name, v.secret))))
+    with_files(VARIABLES.iter().map(|v| (v.name, v.is_secret())))
 }
 
 /// The same behind `ROUTE_<NAME>_`.
 fn names_of_routes() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let built = of_routes().map(|v| (v.stem(), v.is_secret()));
-    with_files(built.chain(NOT_YET.iter().filter(|v| v.per_route()).map(|v| (v.name, v.secret))))
+    with_files(of_routes().map(|v| (v.stem(), v.is_secret())))
 }
 
 fn with_files(names: impl Iterator<Item = (&'static str, bool)>) -> impl Iterator<Item = (&'static str, &'static str)> {

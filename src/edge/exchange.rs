@@ -14,19 +14,21 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Version, request};
 use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
-use super::onward::{Onward, outbound};
+use super::intake::Intake;
+use super::jobs::{JobBody, no_store};
 use super::outgoing::{Carrier, OutBody};
 use super::respond::Door;
 use super::summary::Summary;
 use super::upload::Upload;
-use super::wording::{body_failure, race_failure, too_large};
 use super::{Edge, guard};
 use crate::answer::{Answer, Code};
-use crate::body::{Beginning, Collected, Limits, Passing, Payload, Snapshot};
+use crate::body::Payload;
 use crate::dialect::Dialect;
-use crate::headers::{Arrival, hop, surplus, trailers, upgrade};
+use crate::headers::{Arrival, RespondAsync, hop, surplus, trailers, upgrade};
+use crate::ids::JobId;
+use crate::queue::{self, Queue};
 use crate::race::{self, Course, Expectation, Mode, RaceEnd, Timeline};
-use crate::routes::{Chunked, Lane, Oversize, Route, RouteSettings};
+use crate::routes::{Lane, Onward, Route, RouteSettings, outbound};
 use crate::time::LazyDeadline;
 use crate::upstream::{Head, Outbound, Switched, has_dot_segment};
 
@@ -52,7 +54,8 @@ pub(super) fn exchange(
         // "OPTIONS *" is about the server as a whole, and goes to "/".
         let path = if parts.uri.path() == "*" { "/" } else { parts.uri.path() };
         let client = edge.settings.trusted_proxies.client(arrival.peer, &parts.headers);
-        let route = edge.routes.find(path);
+        // What is asked of the queue concerns no upstream.
+        let route = if edge.is_jobs(path) { None } else { edge.routes.find(path) };
         let stats = Arc::clone(route.map_or(edge.routes.unrouted(), |route| &route.stats));
         let mut summary = Summary::new(client, parts.method.clone(), path, stats);
         let answers = route.map_or(&edge.answers, |route| &route.settings.answers);
@@ -73,9 +76,15 @@ pub(super) fn exchange(
         Ok(match end {
             Some(Ok(Reply::Health { is_read })) => door.health(is_read, summary),
             Some(Ok(Reply::Redirect { location, is_read })) => door.redirect(location, is_read, summary),
-            Some(Ok(Reply::Upstream { head, route, is_read })) => {
+            Some(Ok(Reply::Upstream { mut head, route, is_read, prefers })) => {
+                if let Some(prefers) = prefers {
+                    prefers.applied_wait(&mut head.parts.headers);
+                }
                 door.relay(*head, route.settings.stream_idle, is_read, timer, summary)
             }
+            Some(Ok(Reply::Accepted { location, job, prefers })) => door.accepted(location, job, prefers, summary),
+            Some(Ok(Reply::Document { json, is_read })) => door.document(json, is_read, summary),
+            Some(Ok(Reply::Content { content, is_read })) => door.content(*content, is_read, timer, summary),
             Some(Ok(Reply::Switched { head, upstream, route })) => {
                 door.switch(*head, upstream, route.settings.tunnel_idle, summary)
             }
@@ -111,28 +120,50 @@ async fn unless_cut<F: Future>(edge: &Edge, carrier: &Carrier, mut future: Pin<&
 const CODEX_HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// What a good end is made of. `is_read`: nothing of the request is left on the connection.
-enum Reply<'a> {
-    Health { is_read: bool },
-    Redirect { location: HeaderValue, is_read: bool },
-    Upstream { head: Box<Head>, route: &'a Route, is_read: bool },
-    Switched { head: Box<Head>, upstream: Switched, route: &'a Route },
-}
-
-/// What became of a request's body.
-enum Intake {
-    /// It can go on, and may be sent so.
-    Payload(Payload, Mode),
-    /// The client is to bring it to the upstream itself.
-    Redirect,
+pub(super) enum Reply<'a> {
+    Health {
+        is_read: bool,
+    },
+    Redirect {
+        location: HeaderValue,
+        is_read: bool,
+    },
+    Upstream {
+        head: Box<Head>,
+        route: &'a Route,
+        is_read: bool,
+        prefers: Option<RespondAsync>,
+    },
+    Switched {
+        head: Box<Head>,
+        upstream: Switched,
+        route: &'a Route,
+    },
+    /// The request has become a job.
+    Accepted {
+        location: HeaderValue,
+        job: JobId,
+        prefers: Option<RespondAsync>,
+    },
+    /// What is known of a job.
+    Document {
+        json: String,
+        is_read: bool,
+    },
+    /// What a job has come to.
+    Content {
+        content: Box<queue::Content>,
+        is_read: bool,
+    },
 }
 
 /// Where the story plays.
-struct Scene<'a> {
-    edge: &'a Edge,
+pub(super) struct Scene<'a> {
+    pub(super) edge: &'a Edge,
     carrier: &'a Carrier,
-    arrival: Arrival,
+    pub(super) arrival: Arrival,
     dialect: Dialect,
-    quotes: Vec<u32>,
+    pub(super) quotes: Vec<u32>,
 }
 
 impl<'a> Scene<'a> {
@@ -152,13 +183,16 @@ impl<'a> Scene<'a> {
         if self.edge.is_health_check(&parts.method, target.path()) {
             return Ok(Reply::Health { is_read });
         }
+        if let Some((queue, rest)) = self.edge.jobs(target.path()) {
+            return Box::pin(self.ask_for_a_job(queue, parts, rest, is_read)).await;
+        }
         let route = route.ok_or_else(|| no_route(is_read))?;
         let settings = &route.settings;
         may_pass(settings, &parts.headers, &target)?;
         let onward = Onward::new(settings, &target, &self.quotes)?;
         if self.is_websocket(parts, &body) {
             let mut outbound =
-                outbound(&self.edge.settings, settings, self.arrival, taken(parts), onward, Payload::default());
+                outbound(settings, self.edge.settings.hop(self.arrival), taken(parts), onward, Payload::default());
             upgrade::to_websocket(&mut outbound.headers);
             outbound.is_upgrade = true;
             return Box::pin(self.upgrade(route, &outbound, timer, timeline)).await;
@@ -166,27 +200,38 @@ impl<'a> Scene<'a> {
         let lane = settings.lanes.of(target.path());
         let intake = match lane {
             Lane::Redirect => Intake::Redirect,
-            Lane::Queue => return Err(no_store()),
-            Lane::Race | Lane::Stream => self.take_in(settings, lane, body, timer).await?,
+            Lane::Queue if self.edge.queue.is_none() => return Err(no_store()),
+            Lane::Race | Lane::Stream | Lane::Queue => self.take_in(settings, lane, body, timer).await?,
         };
         let (payload, mode) = match intake {
-            Intake::Payload(payload, mode) => (payload, mode),
+            Intake::Payload(payload, mode) => {
+                if let Some((prefers, body)) = self.becomes_a_job(settings, mode, &payload, &mut parts.headers) {
+                    let body = JobBody::Kept(body);
+                    return Box::pin(self.enqueue(route, taken(parts), &target, body, timer, Some(prefers))).await;
+                }
+                (payload, mode)
+            }
+            Intake::Job(body) => {
+                return Box::pin(self.enqueue(route, taken(parts), &target, body, timer, None)).await;
+            }
             Intake::Redirect => {
                 let location = onward.location(&settings.base).ok_or_else(unsendable)?;
                 return Ok(Reply::Redirect { location, is_read });
             }
         };
         let expectation = header_expectation(settings, mode, parts, &target, &payload).await;
-        let outbound = outbound(&self.edge.settings, settings, self.arrival, taken(parts), onward, payload);
+        let outbound = outbound(settings, self.edge.settings.hop(self.arrival), taken(parts), onward, payload);
         let end = race::run(course(route, mode), &outbound, expectation, timer, timeline).await;
         let is_read = outbound.body.has_ended();
         if !self.carrier.is_http1() {
             outbound.body.leave();
         }
         match end {
-            RaceEnd::Committed(committed) => Ok(Reply::Upstream { head: Box::new(committed.head), route, is_read }),
+            RaceEnd::Committed(committed) => {
+                Ok(Reply::Upstream { head: Box::new(committed.head), route, is_read, prefers: None })
+            }
             RaceEnd::Failed(failed) => {
-                let answer = race_failure(&failed, timeline.attempts());
+                let answer = race::failure_in_words(&failed, timeline.attempts());
                 Err(if is_read { answer } else { answer.closing() })
             }
         }
@@ -218,49 +263,10 @@ impl<'a> Scene<'a> {
             RaceEnd::Committed(mut committed) => match committed.head.switched.take() {
                 Some(upstream) => Ok(Reply::Switched { head: Box::new(committed.head), upstream, route }),
                 None if is_codex && has_no_websocket(committed.head.parts.status) => Err(upgrade_failed()),
-                None => Ok(Reply::Upstream { head: Box::new(committed.head), route, is_read: true }),
+                None => Ok(Reply::Upstream { head: Box::new(committed.head), route, is_read: true, prefers: None }),
             },
             RaceEnd::Failed(_) if is_codex => Err(upgrade_failed()),
-            RaceEnd::Failed(failed) => Err(race_failure(&failed, timeline.attempts())),
-        }
-    }
-
-    /// Takes the body in as its lane and its size want it: kept whole, or passed on as it comes.
-    async fn take_in(
-        &self,
-        settings: &RouteSettings,
-        lane: Lane,
-        mut body: Upload,
-        timer: &mut LazyDeadline,
-    ) -> Result<Intake, Answer> {
-        let whole = if lane == Lane::Stream { Mode::Once } else { Mode::Race };
-        if body.is_end_stream() {
-            return Ok(Intake::Payload(Payload::default(), whole));
-        }
-        let progress = self.edge.settings.body_timeout;
-        let pass_on = |beginning, body| {
-            Ok(Intake::Payload(Payload::Passing(Passing::new(beginning, body, progress)), Mode::Once))
-        };
-        if lane == Lane::Stream {
-            return pass_on(Beginning::default(), body);
-        }
-        if settings.chunked == Chunked::Bypass && body.size_hint().exact().is_none() {
-            return match settings.oversize {
-                Oversize::Reject | Oversize::Stream => pass_on(Beginning::default(), body),
-                Oversize::Redirect => Ok(Intake::Redirect),
-                Oversize::Queue => Err(no_store()),
-            };
-        }
-        let limits = Limits { max: settings.max_request_body.get(), progress };
-        let collected = Snapshot::collect(&mut body, limits, &self.edge.quota, timer).await;
-        match collected.map_err(|error| body_failure(&error))? {
-            Collected::Whole(snapshot) => Ok(Intake::Payload(Payload::Kept(snapshot), whole)),
-            Collected::Over(beginning) => match settings.oversize {
-                Oversize::Reject => Err(too_large(settings.max_request_body)),
-                Oversize::Stream => pass_on(beginning, body),
-                Oversize::Redirect => Ok(Intake::Redirect),
-                Oversize::Queue => Err(no_store()),
-            },
+            RaceEnd::Failed(failed) => Err(race::failure_in_words(&failed, timeline.attempts())),
         }
     }
 }
@@ -276,6 +282,16 @@ fn course(route: &Route, mode: Mode) -> Course<'_> {
 }
 
 impl Edge {
+    /// The queue, and what stands behind `JOBS_PATH` in a path that is its own.
+    fn jobs<'a>(&'a self, path: &'a str) -> Option<(&'a Queue, &'a str)> {
+        let queue = self.queue.as_ref()?;
+        queue.rest(path).map(|rest| (&**queue, rest))
+    }
+
+    fn is_jobs(&self, path: &str) -> bool {
+        self.jobs(path).is_some()
+    }
+
     fn is_health_check(&self, method: &Method, path: &str) -> bool {
         matches!(*method, Method::GET | Method::HEAD) && self.settings.health_path.as_deref() == Some(path)
     }
@@ -299,10 +315,6 @@ fn may_pass(settings: &RouteSettings, headers: &HeaderMap, target: &PathAndQuery
 fn no_route(is_read: bool) -> Answer {
     let answer = Answer::new(Code::NoRoute, "No route matches this path. Routes are set with ROUTE_<NAME>_PREFIX.");
     if is_read { answer } else { answer.closing() }
-}
-
-fn no_store() -> Answer {
-    Answer::new(Code::StoreUnavailable, "Jobs need a store, and there is none.").closing()
 }
 
 fn unsendable() -> Answer {

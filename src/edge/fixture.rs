@@ -45,12 +45,14 @@ pub(super) fn edge_with(change: impl FnOnce(&mut RouteSettings)) -> (Arc<Edge>, 
         tls: None,
         trusted_proxies: TrustedProxies::default(),
         forwarded: Forwarded::Keep,
+        forwarded_jobs: Forwarded::Add,
     };
     let edge = Edge {
         settings: settings_of_the_edge,
         routes: Routes::new([Route::new(settings, pool, budget)]),
         answers: AnswerSettings::for_tests(),
         quota: Quota::new(1 << 30),
+        queue: None,
         shutdown: Shutdown::default(),
         streams: Tasks::default(),
     };

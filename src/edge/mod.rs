@@ -12,8 +12,9 @@ mod fixture;
 mod guard;
 mod http1;
 mod http2;
+mod intake;
+mod jobs;
 mod listen;
-mod onward;
 mod outgoing;
 mod respond;
 mod rewound;
@@ -35,7 +36,6 @@ use tokio::net::TcpListener;
 pub use guard::check as guard;
 pub use http1::{BodyScanner, Framing, HeadScanner};
 pub use listen::accept_loop;
-pub use onward::{Onward, outbound};
 pub use serve::serve;
 pub use settings::{EdgeSettings, TlsFiles};
 pub use tls::{Tls, TlsError};
@@ -43,6 +43,7 @@ pub use tunnel::carry;
 
 use crate::body::Quota;
 use crate::headers::Arrival;
+use crate::queue::Queue;
 use crate::routes::{AnswerSettings, Routes};
 use crate::shutdown::{Shutdown, Tasks};
 
@@ -57,6 +58,8 @@ pub struct Edge {
     pub answers: AnswerSettings,
     /// What buffered bodies are taken from.
     pub quota: Arc<Quota>,
+    /// Where requests become jobs; none = there is no store.
+    pub queue: Option<Arc<Queue>>,
     /// When to stop.
     pub shutdown: Shutdown,
     /// The exchanges of HTTP/2 connections.

@@ -12,6 +12,7 @@ use super::http1::Turn;
 use super::http2::{Stream, StreamBody};
 use super::summary::Summary;
 use crate::body::{BrokenOff, End, Report, Watched};
+use crate::recording::Reader;
 use crate::time::LazyDeadline;
 use crate::upstream::ResponseBody;
 
@@ -71,6 +72,8 @@ pub(super) enum Content {
     },
     /// The upstream's answer.
     Relayed(Watched<ResponseBody, Summary>),
+    /// The upstream's answer, as it was recorded. In a box: it is rare, and large.
+    Recorded(Box<Watched<Reader, Summary>>),
     /// The tunnel begins here.
     Switched,
 }
@@ -90,6 +93,7 @@ impl Body for Content {
         match self.get_mut() {
             Self::Own { body, .. } => Poll::Ready(body.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Relayed(body) => Pin::new(body).poll_frame(cx),
+            Self::Recorded(body) => Pin::new(&mut **body).poll_frame(cx),
             Self::Switched => Poll::Ready(None),
         }
     }
@@ -98,6 +102,7 @@ impl Body for Content {
         match self {
             Self::Own { body, .. } => body.as_ref().is_none_or(Bytes::is_empty),
             Self::Relayed(body) => body.is_end_stream(),
+            Self::Recorded(body) => body.is_end_stream(),
             Self::Switched => true,
         }
     }
@@ -106,6 +111,7 @@ impl Body for Content {
         match self {
             Self::Own { body, .. } => SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64)),
             Self::Relayed(body) => body.size_hint(),
+            Self::Recorded(body) => body.size_hint(),
             Self::Switched => SizeHint::with_exact(0),
         }
     }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{HeaderValue, RETRY_AFTER};
-use http::{HeaderName, Response, Version};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderValue, RETRY_AFTER};
+use http::{HeaderName, Response, StatusCode, Version};
+use http_body::Body;
 
 use super::outgoing::{Carrier, Content, OutBody};
 use super::summary::Summary;
@@ -12,7 +13,9 @@ use super::tunnel::Tunnel;
 use crate::answer::{self, Answer, Source};
 use crate::body::{Watch, Watched};
 use crate::dialect::{self, Dialect};
-use crate::headers::{framing, hop, media, upgrade};
+use crate::headers::{RespondAsync, framing, hop, media, upgrade};
+use crate::ids::JobId;
+use crate::queue;
 use crate::routes::AnswerSettings;
 use crate::shutdown::Shutdown;
 use crate::time::LazyDeadline;
@@ -59,6 +62,66 @@ impl Door<'_> {
         }
         summary.redirected(response.status());
         self.own(response, summary)
+    }
+
+    /// The request has become a job.
+    pub(super) fn accepted(
+        &self,
+        location: HeaderValue,
+        job: JobId,
+        prefers: Option<RespondAsync>,
+        mut summary: Summary,
+    ) -> Response<OutBody> {
+        let mut response = answer::accepted(location, job, &self.answers.source);
+        if let Some(prefers) = prefers {
+            prefers.applied_async(response.headers_mut());
+        }
+        summary.accepted(response.status());
+        self.own(response, summary)
+    }
+
+    /// What is known of a job. `is_read` as for a health check.
+    pub(super) fn document(&self, json: String, is_read: bool, mut summary: Summary) -> Response<OutBody> {
+        let mut response = answer::json(StatusCode::OK, &self.answers.source, json);
+        response.headers_mut().insert(CACHE_CONTROL, answer::NO_STORE);
+        if !is_read {
+            hop::close(response.headers_mut());
+        }
+        summary.accepted(response.status());
+        self.own(response, summary)
+    }
+
+    /// What a job has come to: the upstream's response as it was recorded. `is_read` as for a health check.
+    pub(super) fn content(
+        &self,
+        content: queue::Content,
+        is_read: bool,
+        timer: LazyDeadline,
+        mut summary: Summary,
+    ) -> Response<OutBody> {
+        let queue::Content { head, body, execution } = content;
+        let mut response = Response::new(body);
+        (*response.status_mut(), *response.headers_mut()) = (head.status, head.headers);
+        let headers = response.headers_mut();
+        hop::replay(headers, execution, self.takes_trailers);
+        if !is_read {
+            hop::close(headers);
+        }
+        summary.accepted(response.status());
+        self.stamp(&mut response, &summary);
+        if self.is_head {
+            let length = response.body().size_hint().exact();
+            if let Some(length) = length.filter(|_| !response.headers().contains_key(CONTENT_LENGTH)) {
+                framing::set_length(response.headers_mut(), length);
+            }
+            return response.map(|_| self.carrier.send(Content::own(Bytes::new(), summary)));
+        }
+        // The recording's own clock has ended it, if anything: who reads it waits for as long as it is written.
+        let watch = Watch { idle: None, events: None, shutdown: self.shutdown.clone() };
+        response.map(|body| {
+            let watched = Watched::new(body, watch, timer, summary);
+            self.carrier.send(Content::Recorded(Box::new(watched)))
+        })
     }
 
     fn own(&self, mut response: Response<Bytes>, summary: Summary) -> Response<OutBody> {

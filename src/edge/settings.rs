@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::headers::{Forwarded, TrustedProxies};
+use crate::headers::{Arrival, Forwarded, TrustedProxies};
+use crate::routes::Hop;
 use crate::size::ByteSize;
 
 /// Section 3.4: what a client may do, and for how long it may do nothing.
@@ -29,6 +30,20 @@ pub struct EdgeSettings {
     pub trusted_proxies: TrustedProxies,
     /// `FORWARDED_HEADERS` on the race and stream lanes.
     pub forwarded: Forwarded,
+    /// `FORWARDED_HEADERS` for jobs, at submit.
+    pub forwarded_jobs: Forwarded,
+}
+
+impl EdgeSettings {
+    /// The hop that ends here, for a request that arrived so on the race or the stream lane.
+    pub fn hop(&self, arrival: Arrival) -> Hop<'_> {
+        Hop { arrival, forwarded: self.forwarded, trusted: &self.trusted_proxies }
+    }
+
+    /// The same for a request that becomes a job.
+    pub fn job_hop(&self, arrival: Arrival) -> Hop<'_> {
+        Hop { forwarded: self.forwarded_jobs, ..self.hop(arrival) }
+    }
 }
 
 /// Where the certificate of the listener is.

@@ -66,6 +66,11 @@ impl Summary {
         self.status = Some(status);
     }
 
+    /// The request has become a job, or is about one.
+    pub(super) fn accepted(&mut self, status: StatusCode) {
+        self.status = Some(status);
+    }
+
     /// The answer is the upstream's.
     pub(super) fn relayed(&mut self, status: StatusCode, headers: &HeaderMap) {
         self.status = Some(status);

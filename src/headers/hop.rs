@@ -1,18 +1,22 @@
 //! Hop-by-hop fields, and those that are forebay's own (contract 4).
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 use http::{HeaderValue, Version};
 
 use super::{Notable, trailers};
+use crate::ids::ExecutionNo;
 
 /// `X-Forebay-Attempts`.
 pub const ATTEMPTS: HeaderName = HeaderName::from_static("x-forebay-attempts");
 /// `X-Forebay-Timeline`.
 pub const TIMELINE: HeaderName = HeaderName::from_static("x-forebay-timeline");
+
+/// `X-Forebay-Execution`.
+const EXECUTION: HeaderName = HeaderName::from_static("x-forebay-execution");
 
 pub(super) const OWN_PREFIX: &str = "x-forebay-";
 /// Job timeouts are obeyed by jobs only and removed on every lane.
@@ -83,6 +87,16 @@ pub fn strip_response(headers: &mut HeaderMap, source: &HeaderName, with_trailer
         headers.remove(CACHE_STATUS);
     }
     strip_own(headers, notable, source);
+}
+
+/// Prepares the fields of a recorded response for one who fetches it: which execution it is of, and that nobody but him is to
+/// keep it, unless the upstream said who may.
+pub fn replay(headers: &mut HeaderMap, execution: ExecutionNo, with_trailers: bool) {
+    if !with_trailers {
+        headers.remove(TRAILER);
+    }
+    headers.insert(EXECUTION, HeaderValue::from(execution.get()));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
 }
 
 /// Gives a request of HTTP/2 the `Host` that its `:authority` stands for (RFC 9113 §8.3.1), where it has none.

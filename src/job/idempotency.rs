@@ -1,5 +1,7 @@
 //! `Idempotency-Key`: the same request twice is one job (contract 6.1).
 
+use std::fmt;
+
 use http::HeaderName;
 use ring::digest::{Context, SHA256};
 
@@ -18,23 +20,37 @@ pub struct Idempotency {
     pub fingerprint: [u8; 32],
 }
 
+/// What a request asks for, digested while its body comes.
+#[derive(Clone)]
+pub struct Fingerprint(Context);
+
+impl Fingerprint {
+    /// Of a request without its body. `target` is its path and query as the client sent them.
+    pub fn of(method: &str, target: &str) -> Self {
+        let mut context = Context::new(&SHA256);
+        context.update(&Encoder::default().bytes(method.as_bytes()).bytes(target.as_bytes()).finish());
+        Self(context)
+    }
+
+    /// The next bytes of the body.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fingerprint").finish_non_exhaustive()
+    }
+}
+
 impl Idempotency {
-    /// Of a request that carries a key. `target` is its path and query as the client sent them.
-    pub fn new<'a>(
-        owner: Option<Owner>,
-        route: &str,
-        key: &[u8],
-        method: &str,
-        target: &str,
-        body: impl IntoIterator<Item = &'a [u8]>,
-    ) -> Self {
+    /// Of a request that carries a key, with its whole body in the fingerprint.
+    pub fn new(owner: Option<Owner>, route: &str, key: &[u8], request: Fingerprint) -> Self {
         let owner = owner.map(Owner::get);
         let scope =
             Encoder::default().bytes(owner.as_ref().map_or(&[], |owner| owner)).bytes(route.as_bytes()).bytes(key);
-        let mut request = Context::new(&SHA256);
-        request.update(&Encoder::default().bytes(method.as_bytes()).bytes(target.as_bytes()).finish());
-        body.into_iter().for_each(|piece| request.update(piece));
-        Self { scope: super::owner::digest(&scope.finish()), fingerprint: super::owner::finish(request) }
+        Self { scope: super::owner::digest(&scope.finish()), fingerprint: super::owner::finish(request.0) }
     }
 }
 
@@ -45,7 +61,9 @@ mod tests {
     #[test]
     fn a_key_is_known_within_its_owner_and_route_and_a_request_by_all_that_it_asks() {
         let of = |owner, route, key: &str, method, target, body: &[&str]| {
-            Idempotency::new(owner, route, key.as_bytes(), method, target, body.iter().map(|piece| piece.as_bytes()))
+            let mut request = Fingerprint::of(method, target);
+            body.iter().for_each(|piece| request.update(piece.as_bytes()));
+            Idempotency::new(owner, route, key.as_bytes(), request)
         };
         let owner = Some(Owner::new([7; 32]));
         let first = of(owner, "a", "k", "POST", "/x?y", &["bo", "dy"]);

@@ -16,7 +16,7 @@ mod timeout;
 
 pub use encoding::Damaged;
 pub use fault::Fault;
-pub use idempotency::{Idempotency, KEY as IDEMPOTENCY_KEY};
+pub use idempotency::{Fingerprint, Idempotency, KEY as IDEMPOTENCY_KEY};
 pub use lease::Lease;
 pub use owner::{Owner, OwnerRule};
 pub use policy::JobPolicy;

@@ -40,14 +40,17 @@ mod status_tests;
 mod timeline;
 #[cfg(test)]
 mod track;
+mod wording;
 
 pub use aside::look;
 pub use hedge_budget::HedgeBudget;
 pub use json::{Malformed, ObjectScanner, Said};
 pub use overflow::{Adopted, NoneInFlight, Overflowed, run_until_overflow};
 pub use plan::Plan;
-pub use policy::{Backoff, Expectation, Mode, Overflow, Policy, Quality, Retry};
+pub use policy::{Backoff, Expectation, Mode, OverflowPoint, Policy, Quality, Retry};
+pub use retry_after::retry_after;
 pub use retry_budget::{BudgetSettings, Further, RetryBudget, Waiting};
 pub use run::{Committed, Course, Failed, RaceEnd, run};
 pub use signals::{Input, Limits, Step, Trouble, Why};
 pub use timeline::Timeline;
+pub use wording::{client_fault, failure as failure_in_words};

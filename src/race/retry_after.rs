@@ -6,7 +6,7 @@ use http::header::{HeaderMap, RETRY_AFTER};
 
 /// What a response's `Retry-After` asks for, counted from `now`; none without one that can be read. A date that has
 /// passed asks for nothing.
-pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         // More seconds than a number can hold are still more than anyone waits.

@@ -49,9 +49,20 @@ impl Lanes {
         let listed = lists.into_iter().find(|(list, _)| !list.is_empty() && list.is_match(path));
         listed.map_or(self.otherwise, |(_, lane)| lane)
     }
+
+    /// Whether some path takes a lane. An earlier list may have all of them, which is not looked at.
+    pub fn has(&self, lane: Lane) -> bool {
+        let list = match lane {
+            Lane::Race => &self.race,
+            Lane::Stream => &self.stream,
+            Lane::Queue => &self.queue,
+            Lane::Redirect => &self.redirect,
+        };
+        self.otherwise == lane || !list.is_empty()
+    }
 }
 
-/// `OVERSIZE`: what becomes of a body above `MAX_REQUEST_BODY_BYTES`.
+/// `OVERSIZE`: what becomes of a body above `MAX_REQUEST_BODY_BYTES`; on the lane `queue`, above `QUEUE_MAX_BODY_BYTES`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Oversize {
     /// 413.
@@ -101,5 +112,7 @@ mod tests {
         let mostly_streamed = Lanes { otherwise: Lane::Stream, race: set(&["^/v1/"]), ..Lanes::always(Lane::Race) };
         assert_eq!(mostly_streamed.of("/v1/x"), Lane::Race);
         assert_eq!(mostly_streamed.of("/x"), Lane::Stream);
+        let lanes = [Lane::Race, Lane::Stream, Lane::Queue, Lane::Redirect];
+        assert_eq!(lanes.map(|lane| mostly_streamed.has(lane)), [true, true, false, false]);
     }
 }

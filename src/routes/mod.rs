@@ -2,10 +2,12 @@
 
 mod lanes;
 mod matching;
+mod onward;
 mod route;
 mod settings;
 
 pub use lanes::{Chunked, Lane, Lanes, Oversize};
 pub use matching::{Prefix, Routes};
+pub use onward::{EndToEnd, Hop, Onward, as_sent, outbound, quotes_in_target};
 pub use route::Route;
 pub use settings::{AnswerSettings, Overflow, OverflowSettings, RouteSettings};

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::{Chunked, Lanes, Oversize, Prefix};
 use crate::answer::Source;
 use crate::cache::CacheSettings;
@@ -21,6 +23,8 @@ pub struct RouteSettings {
     pub prefix: Prefix,
     /// `UPSTREAM_BASE_URL`.
     pub base: BaseUrl,
+    /// `UPSTREAM_API_KEY_HEADER`: a credential of clients, whether a key replaces it or not.
+    pub key_header: HeaderName,
     /// `UPSTREAM_API_KEY…`.
     pub key: Option<ApiKey>,
     /// `ALLOWED_HOSTS`, `ALLOWED_ORIGINS`, where they are in force: with a key, on a loopback listener.
@@ -35,8 +39,10 @@ pub struct RouteSettings {
     pub hedge_budget_percent: u32,
     /// `LANE` and the lists of paths.
     pub lanes: Lanes,
-    /// `OVERSIZE`.
+    /// `OVERSIZE` on the lane `race`: a body above `MAX_REQUEST_BODY_BYTES`.
     pub oversize: Oversize,
+    /// `OVERSIZE` on the lane `queue`, where it has another default: a body above `QUEUE_MAX_BODY_BYTES`.
+    pub queue_oversize: Oversize,
     /// `CHUNKED`.
     pub chunked: Chunked,
     /// `OVERFLOW`, `OVERFLOW_AFTER_SECONDS`.
@@ -103,6 +109,7 @@ impl RouteSettings {
             name: None,
             prefix: Prefix::default(),
             base: BaseUrl::parse("http://upstream.test").unwrap(),
+            key_header: http::header::AUTHORIZATION,
             key: None,
             web: None,
             transport: TransportSettings::for_tests(max_connections),
@@ -111,6 +118,7 @@ impl RouteSettings {
             hedge_budget_percent: 10,
             lanes: Lanes::always(super::Lane::Race),
             oversize: Oversize::Reject,
+            queue_oversize: Oversize::Stream,
             chunked: Chunked::Buffer,
             overflow: OverflowSettings { overflow: Overflow::Prefer, after: None },
             jobs: JobPolicy::for_tests(),
@@ -128,7 +136,7 @@ impl AnswerSettings {
     /// The defaults of the contract.
     pub(crate) fn for_tests() -> Self {
         let source = Source {
-            name: http::HeaderName::from_static("x-forebay-source"),
+            name: HeaderName::from_static("x-forebay-source"),
             value: http::HeaderValue::from_static("forebay"),
         };
         let dialect = dialect::Settings { auto: true, codex_final_status: Some(http::StatusCode::BAD_REQUEST) };

@@ -115,5 +115,6 @@ fn edge(dice: &mut Dice) -> EdgeSettings {
         tls: None,
         trusted_proxies: TrustedProxies::default(),
         forwarded: Forwarded::Keep,
+        forwarded_jobs: Forwarded::Add,
     }
 }

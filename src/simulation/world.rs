@@ -106,6 +106,7 @@ async fn run(
         quota: Arc::clone(&quota),
         shutdown: shutdown.clone(),
         streams: Tasks::default(),
+        queue: None,
     };
     back.spawn(Arc::clone(&pool).maintain(shutdown.clone()));
     let (edge, connections) = (Arc::new(edge), AtomicUsize::new(0));

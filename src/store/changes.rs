@@ -95,7 +95,7 @@ impl Watch {
         };
         if heard.is_err() {
             // The sender is kept as long as somebody waits.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

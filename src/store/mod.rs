@@ -10,12 +10,15 @@
 //! - Time is the store's: leases, pauses and retention are measured by one clock, whoever asks.
 //! - A write of a worker names its [`Lease`]; if the fence is not the job's newest, or the job is gone, nothing is written
 //!   and the answer is [`Standing::Lost`].
-//! - A write can be sent again when its answer was lost: the second one changes nothing.
+//! - A write can be sent again when its answer was lost: the second one changes nothing. A job that is submitted again, and
+//!   a batch that is recorded again, are answered as they were.
 //! - A call ends soon, in any case within three seconds: with an answer, or with [`StoreError::Unavailable`].
 //! - Dropping the future of a call is safe; what it asked for may have happened or not.
 
 mod changes;
 mod settings;
+#[cfg(test)]
+mod suite;
 
 use std::fmt;
 use std::future::Future;
@@ -52,21 +55,25 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// the last. What no job follows is dropped after [`ABANDONED_AFTER`].
     fn put_body(&self, job: JobId, index: u32, piece: Bytes) -> Pending<'_, ()>;
 
-    /// Stores a job. Durable when it answers.
+    /// Stores a job. Durable when it answers. Whether its key is known is found out before the limits are looked at.
     fn submit(&self, job: NewJob) -> Pending<'_, Submitted>;
 
     /// Takes up to `most` jobs that are due, in the order of their submission, each under a new lease of
     /// [`StoreSettings::lease`]. Before that, jobs whose pause is over and jobs whose lease has run out become due again,
-    /// the latter at their old place; one whose lease ran out for the [`MOST_CRASHES`]th time fails.
+    /// the latter at their old place and without what they had recorded; one whose lease ran out for the [`MOST_CRASHES`]th
+    /// time fails. With `most` = 0 nothing is taken, and all the rest happens.
     fn claim(&self, most: usize) -> Pending<'_, Claims>;
 
-    /// A piece of a leased job's request body. None = it is not there: the job is lost.
+    /// A piece of a leased job's request body, if it was put in pieces. None = it is not there: the job is lost.
     fn body(&self, job: JobId, index: u32) -> Pending<'_, Option<Bytes>>;
 
     /// Renews leases. Those that still stand are the answer; the others are lost, because the job is gone or another has it.
     fn renew(&self, leases: Vec<Lease>) -> Pending<'_, Vec<Lease>>;
 
-    /// Writes to the recording of a leased job, and settles the job if the batch says so. All of it, or nothing.
+    /// Writes to the recording of a leased job, and settles the job if the batch says so. All of it, or nothing. A batch that
+    /// would leave a hole in the recording is lost: what was there before it is there no more.
+    ///
+    /// A batch with data for which there is no room is refused with [`StoreError::Full`]; one that only settles never is.
     fn record(&self, lease: Lease, batch: Batch) -> Pending<'_, Standing>;
 
     /// What is known of a job. None = there is no such job.
@@ -79,7 +86,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// none. Whoever executes it hears of it as [`Topic::Cancelled`].
     fn delete(&self, job: JobId) -> Pending<'_, bool>;
 
-    /// Queues a failed job again, as if it had just been submitted, if its request is still there.
+    /// Queues a failed job again, as if it had just been submitted, if its request is still there. Only the number of its
+    /// executions goes on.
     fn retry(&self, job: JobId) -> Pending<'_, Retried>;
 
     /// The jobs in this status (none = in any), the newest first, behind that of the last page.
@@ -122,6 +130,8 @@ pub struct NewJob {
     pub idempotency: Option<Idempotency>,
     /// Who begins with it.
     pub start: Start,
+    /// How long it can be seen if the store parks it: nobody is there then to say so.
+    pub retention: Duration,
 }
 
 /// The request body of a new job.

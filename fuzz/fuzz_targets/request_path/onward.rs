@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use forebay::body::{Collected, Limits, Payload, Quota, Snapshot};
-use forebay::edge::{Framing, Onward, guard, outbound};
+use forebay::edge::{Framing, guard};
+use forebay::routes::{Onward, outbound};
 use forebay::time::LazyDeadline;
 use forebay::upstream::Outbound;
 use http::{Method, Request, StatusCode};
@@ -99,7 +100,7 @@ pub async fn fate(seen: &Seen) -> Fate {
     let Ok(Collected::Whole(snapshot)) = collected else { panic!("it is short") };
     let onward = Onward::new(&SETTINGS.routes[0], &target, &[]).unwrap_or_else(|_| panic!("the target is short"));
     let (edge, settings, body_kept) = (&SETTINGS.edge, &SETTINGS.routes[0], Payload::Kept(snapshot));
-    let sent = outbound(edge, settings, ARRIVAL, seen.parts.clone(), onward, body_kept);
+    let sent = outbound(settings, edge.hop(ARRIVAL), seen.parts.clone(), onward, body_kept);
     let was_framed = seen.parts.headers.contains_key("content-length") || seen.framing == Framing::Chunked;
     let wire = serialised(&sent, body).await;
     assert!(was_framed || sent.headers.get("content-length").is_none(), "framed what was not");

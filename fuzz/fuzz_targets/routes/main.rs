@@ -18,10 +18,10 @@ use std::time::Duration;
 
 use forebay::body::{Payload, Quota};
 use forebay::config::Settings;
-use forebay::edge::{Edge, Onward, guard, outbound};
+use forebay::edge::{Edge, guard};
 use forebay::headers::Arrival;
 use forebay::race::RetryBudget;
-use forebay::routes::{Lane, Route, Routes};
+use forebay::routes::{Lane, Onward, Route, Routes, outbound};
 use forebay::shutdown::{Shutdown, Tasks};
 use forebay::upstream::{BaseUrl, Pool, Resolver, TransportSettings};
 use http::Request;
@@ -131,7 +131,7 @@ fn directly(edge: &Edge, target: &Target, fate: &Fate) {
     let onward = Onward::new(&route.settings, &asked, &[]).unwrap_or_else(|_| panic!("too long: {}", target.shown()));
     let location = onward.location(&route.settings.base).unwrap_or_else(|| panic!("no field: {}", target.shown()));
     assert_eq!(location.as_bytes(), url_of(base, expected), "{}", target.shown());
-    let sent = outbound(&edge.settings, &route.settings, ARRIVAL, parts, onward, Payload::default());
+    let sent = outbound(&route.settings, edge.settings.hop(ARRIVAL), parts, onward, Payload::default());
     assert!(sent.target.authority().is_none() && sent.target.scheme().is_none(), "{:?}", sent.target);
     assert_eq!(sent.target.to_string().as_bytes(), &expected[..], "{}", target.shown());
     assert_eq!(sent.headers.get_all("host").iter().collect::<Vec<_>>(), [route.settings.base.host()]);

@@ -162,6 +162,7 @@ fn variables(pace: Pace, upstream: &Upstream) -> Vec<(&'static str, String)> {
         ("TIMELINE", "true".to_owned()),
         ("LISTEN_PORT", "0".to_owned()),
         ("ADMIN_PORT", "off".to_owned()),
+        ("STORE", "off".to_owned()),
         ("SHUTDOWN_TIMEOUT_SECONDS", "1".to_owned()),
     ]
 }

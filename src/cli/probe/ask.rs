@@ -11,10 +11,10 @@ use memchr::memmem;
 use tokio::time::{Instant, timeout};
 
 use crate::body::Payload;
-use crate::edge::{EdgeSettings, Onward, outbound};
+use crate::edge::EdgeSettings;
 use crate::headers::Arrival;
 use crate::race::{self, Course, Expectation, HedgeBudget, Mode, Policy, RaceEnd, RetryBudget, Timeline};
-use crate::routes::RouteSettings;
+use crate::routes::{Onward, RouteSettings, outbound};
 use crate::time::LazyDeadline;
 use crate::upstream::{Failure, Outbound, Pool, ResponseBody};
 
@@ -55,7 +55,7 @@ pub(super) fn question(edge: &EdgeSettings, route: &RouteSettings) -> Option<Out
         .header(USER_AGENT, concat!("forebay-probe/", env!("CARGO_PKG_VERSION")));
     let (parts, ()) = request.body(()).ok()?.into_parts();
     let arrival = Arrival { peer: IpAddr::V4(Ipv4Addr::LOCALHOST), is_tls: false };
-    Some(outbound(edge, route, arrival, parts, onward, Payload::default()))
+    Some(outbound(route, edge.hop(arrival), parts, onward, Payload::default()))
 }
 
 /// Asks once, under the clocks of the route's policy.

@@ -6,13 +6,16 @@ use crate::config::resolve::{Resolver, Scope};
 use crate::config::settings::Resolved;
 use crate::routes::{Prefix, RouteSettings};
 
-/// Where jobs will be. A prefix must not take what is below it, nor lie below it.
-const JOBS_PATH: &str = "/__jobs";
+/// The paths that are ours.
+pub(in crate::config) struct Ours<'a> {
+    /// `JOBS_PATH`, where it could be understood. A prefix must not take what is below it, nor lie below it.
+    pub(in crate::config) jobs: Option<&'a Prefix>,
+    /// `HEALTH_PATH`, where it is answered.
+    pub(in crate::config) health: Option<&'a str>,
+}
 
 /// Each prefix once, and none over a path that is ours. `/` is below nothing: there, ours win.
-pub(in crate::config) fn prefixes(r: &mut Resolver, routes: &[Resolved], health_path: Option<&str>) {
-    let jobs_path = r.jobs_path.clone().filter(|path| path.starts_with('/')).unwrap_or_else(|| JOBS_PATH.to_owned());
-    let jobs = Prefix::new(&jobs_path);
+pub(in crate::config) fn prefixes(r: &mut Resolver, routes: &[Resolved], ours: &Ours) {
     for (i, route) in routes.iter().enumerate() {
         let (Ok(prefix), Scope::Route { .. }) = (&route.prefix, &route.scope) else { continue };
         let twin = routes[..i].iter().find(|other| other.prefix.as_ref() == Ok(prefix));
@@ -27,17 +30,33 @@ pub(in crate::config) fn prefixes(r: &mut Resolver, routes: &[Resolved], health_
         if prefix.is_root() {
             continue;
         }
-        if health_path.is_some_and(|health_path| prefix.strip(health_path).is_some()) {
+        if ours.health.is_some_and(|health| prefix.strip(health).is_some()) {
             r.problem(var::PREFIX, "must not cover HEALTH_PATH, which is answered here");
         }
-        if prefix.strip(&jobs_path).is_some() || jobs.strip(&prefix.to_string()).is_some() {
-            r.problem(
-                var::PREFIX,
-                format!("must not overlap JOBS_PATH ({}), which is kept for jobs", quoted(&jobs_path)),
-            );
+        if let Some(jobs) = ours.jobs.filter(|jobs| overlap(jobs, prefix)) {
+            let jobs = quoted(&jobs.to_string());
+            r.problem(var::PREFIX, format!("must not overlap JOBS_PATH ({jobs}), which is kept for jobs"));
         }
     }
     r.enter(Scope::Global);
+}
+
+fn overlap(a: &Prefix, b: &Prefix) -> bool {
+    a.strip(&b.to_string()).is_some() || b.strip(&a.to_string()).is_some()
+}
+
+/// Health is not asked for where jobs are.
+pub(in crate::config) fn ours_are_apart(r: &mut Resolver, ours: &Ours) {
+    if let (Some(jobs), Some(health)) = (ours.jobs, ours.health)
+        && jobs.strip(health).is_some()
+    {
+        let (which, other) = if r.is_set(var::JOBS_PATH) {
+            (var::JOBS_PATH, format!("HEALTH_PATH ({})", quoted(health)))
+        } else {
+            (var::HEALTH_PATH, format!("JOBS_PATH ({})", quoted(&jobs.to_string())))
+        };
+        r.problem(which, format!("must not overlap {other}"));
+    }
 }
 
 /// Routes that share connections agree on what holds for these.

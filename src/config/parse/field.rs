@@ -33,6 +33,24 @@ pub(in crate::config) fn header_name(text: &str) -> Parsed<HeaderName> {
     Ok(name)
 }
 
+/// Names of a request's fields.
+pub(in crate::config) fn header_names(text: &str) -> Parsed<Vec<HeaderName>> {
+    let names: Result<Vec<_>, _> =
+        super::list(text).into_iter().map(|entry| HeaderName::from_bytes(entry.as_bytes())).collect();
+    names.map_err(|_| "must be a list of names of headers".into())
+}
+
+/// A secret that is sent in a field, alone or behind a word.
+pub(in crate::config) fn credential(text: &str) -> Parsed<String> {
+    if text.trim() != text {
+        return Err("must not begin or end with white space".into());
+    }
+    match header_value(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("contains a character that cannot be sent in a header".into()),
+    }
+}
+
 /// `Name: value`.
 pub(in crate::config) fn source(text: &str) -> Parsed<Source> {
     let (name, value) = text.split_once(':').ok_or("must be the name and value of a header: \"Name: value\"")?;
@@ -107,6 +125,25 @@ mod tests {
             "X-Forebay-Source",
         ] {
             assert!(header_name(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_of_headers_are_compared_in_lower_case() {
+        let names = |text: &str| header_names(text).map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(names("X-Request-ID, x-trace-id,"), Ok(vec!["x-request-id".to_owned(), "x-trace-id".into()]));
+        assert_eq!(names(","), Ok(vec![]));
+        for text in ["a b", "a:", "é", "x-a x-b"] {
+            assert_eq!(names(text), Err("must be a list of names of headers".into()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_credential_can_be_sent_and_is_sent_as_it_is() {
+        assert_eq!(credential("a b~"), Ok("a b~".into()));
+        for text in [" hidden", "hidden\t", "hid\nden", "hiddené", "hidden\0"] {
+            let error = credential(text).unwrap_err();
+            assert!(!error.contains("hidden"), "{error}");
         }
     }
 

@@ -5,12 +5,14 @@ mod field;
 mod log;
 mod path;
 mod quantity;
+mod store;
 
 pub(super) use address::{bind_host, hosts, networks, origins};
-pub(super) use field::{header_name, header_value, source, status_or_off, statuses};
+pub(super) use field::{credential, header_name, header_names, header_value, source, status_or_off, statuses};
 pub(super) use log::filter;
-pub(super) use path::{path_or_off, patterns, prefix};
+pub(super) use path::{path_or_off, patterns, prefix, prefix_below_root};
 pub(super) use quantity::{count, duration, duration_or_zero, port, port_or_off, size};
+pub(super) use store::{folder, key_prefix, queue_name, redis_url, roles};
 
 /// What a parser makes of a text.
 pub(super) type Parsed<T> = Result<T, String>;
@@ -93,9 +95,9 @@ mod tests {
     #[test]
     fn what_can_be_chosen_later_is_refused_as_such() {
         let words = [("race", 1), ("stream", 2)];
-        assert_eq!(choice_for_now("Race", &words, &["queue"]), Ok(1));
-        assert_eq!(choice_for_now("x", &words, &["queue"]), Err("must be race or stream".into()));
-        let later = choice_for_now("Queue", &words, &["queue"]);
+        assert_eq!(choice_for_now("Race", &words, &["relay"]), Ok(1));
+        assert_eq!(choice_for_now("x", &words, &["relay"]), Err("must be race or stream".into()));
+        let later = choice_for_now("Relay", &words, &["relay"]);
         assert_eq!(later, Err("is not available in this version: must be race or stream".into()));
     }
 

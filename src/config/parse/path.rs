@@ -38,6 +38,12 @@ pub(in crate::config) fn prefix(text: &str) -> Parsed<Prefix> {
     Ok(Prefix::new(text))
 }
 
+/// The same, for what cannot be everything.
+pub(in crate::config) fn prefix_below_root(text: &str) -> Parsed<Prefix> {
+    let prefix = prefix(text)?;
+    if prefix.is_root() { Err("must be a path other than /".into()) } else { Ok(prefix) }
+}
+
 fn path(text: &str) -> Parsed<()> {
     if text.contains(['?', '#']) { Err("must be a path without query and fragment".into()) } else { Ok(()) }
 }
@@ -87,6 +93,16 @@ mod tests {
         }
         for text in ["", "api", "*", "http://x/", "/a?b", "/a#b", "/a b", "/a\n", "/a<b>", "/a/../b", "/%2e/x", "/a`"] {
             assert!(prefix(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_for_something_of_ours_leaves_room_for_others() {
+        for (text, shown) in [("/__jobs", "/__jobs"), ("/a/jobs/", "/a/jobs")] {
+            assert_eq!(prefix_below_root(text).map(|prefix| prefix.to_string()), Ok(shown.into()), "{text}");
+        }
+        for text in ["/", "//", "jobs", "", "/a?b", "/a/../b", "off"] {
+            assert!(prefix_below_root(text).is_err(), "{text:?}");
         }
     }
 

@@ -1,10 +1,10 @@
 //! How attempts are raced (contract 3.3).
 
-use super::MAX_CONNECTIONS;
+use super::{MAX_CONNECTIONS, ordered};
 use crate::config::checks;
 use crate::config::declare as var;
 use crate::config::parse;
-use crate::config::resolve::{Refused, Resolver, Taken};
+use crate::config::resolve::{Resolver, Taken};
 use crate::race::{Backoff, BudgetSettings, Policy, Retry};
 use crate::upstream::Timeouts;
 
@@ -48,41 +48,10 @@ fn timeouts(r: &mut Resolver) -> Taken<Timeouts> {
     Ok(Timeouts { pool: pool?, connect: connect?, write: write? })
 }
 
-/// Both set and the maximum smaller than the first pause: a contradiction. Otherwise what is set moves the default.
 fn backoff(r: &mut Resolver) -> Taken<Backoff> {
-    let (first_set, max_set) = (r.is_set(var::RETRY_BACKOFF_SECONDS), r.is_set(var::RETRY_BACKOFF_MAX_SECONDS));
-    let default_first = parse::duration(var::RETRY_BACKOFF_SECONDS.default);
-    let default_max = parse::duration(var::RETRY_BACKOFF_MAX_SECONDS.default);
-    match (first_set, max_set) {
-        (true, false) => {
-            let first = r.duration_or_zero(var::RETRY_BACKOFF_SECONDS, "none");
-            let raised = first.ok().filter(|first| default_max.as_ref().is_ok_and(|max| first > max));
-            let max = match raised {
-                Some(max) => Ok(r.follow(var::RETRY_BACKOFF_MAX_SECONDS, var::RETRY_BACKOFF_SECONDS, max)),
-                None => r.duration(var::RETRY_BACKOFF_MAX_SECONDS),
-            };
-            Ok(Backoff { first: first?, max: max? })
-        }
-        (false, true) => {
-            let max = r.duration(var::RETRY_BACKOFF_MAX_SECONDS);
-            let lowered = max.ok().filter(|max| default_first.as_ref().is_ok_and(|first| max < first));
-            let first = match lowered {
-                Some(first) => Ok(r.follow(var::RETRY_BACKOFF_SECONDS, var::RETRY_BACKOFF_MAX_SECONDS, first)),
-                None => r.duration_or_zero(var::RETRY_BACKOFF_SECONDS, "none"),
-            };
-            Ok(Backoff { first: first?, max: max? })
-        }
-        _ => {
-            let first = r.duration_or_zero(var::RETRY_BACKOFF_SECONDS, "none");
-            let max = r.duration(var::RETRY_BACKOFF_MAX_SECONDS);
-            let (first, max) = (first?, max?);
-            if max < first {
-                checks::backoff_agrees(r);
-                return Err(Refused);
-            }
-            Ok(Backoff { first, max })
-        }
-    }
+    let read_first = |r: &mut Resolver, variable| r.duration_or_zero(variable, "none");
+    let (first, max) = ordered::times(r, (var::RETRY_BACKOFF_SECONDS, read_first), var::RETRY_BACKOFF_MAX_SECONDS)?;
+    Ok(Backoff { first, max })
 }
 
 pub(super) fn budget(r: &mut Resolver) -> Taken<BudgetSettings> {

@@ -40,11 +40,12 @@ proptest! {
     #[test]
     fn no_rendered_text_contains_a_secret(
         secret in "[!-~]{0,3}Zq7[ -~\\n\\t]{0,2}[!-~]{4}",
-        places in proptest::collection::vec(0_usize..19, 1..6),
+        places in proptest::collection::vec(0_usize..25, 1..6),
         others in proptest::collection::vec((name(), "[ -~é\\n]{0,12}"), 0..6),
         route in any::<bool>(),
     ) {
         let url = format!("http://user:{secret}@host");
+        let redis = format!("redis://user:{secret}@host");
         let all = [
             ("UPSTREAM_API_KEY", secret.as_str()),
             ("UPSTREAM_API_KEY_FILE", "/run/key"),
@@ -52,10 +53,16 @@ proptest! {
             ("UPSTREAM_BASE_URL", &url),
             ("ALLOWED_ORIGINS", &url),
             ("REDIS_URL", &url),
+            ("REDIS_URL", &redis),
+            ("REDIS_URL_FILE", "/run/redis"),
+            ("REDIS_URL_FILE", &secret),
+            ("REDIS_URI", &redis),
             ("OUTBOUND_PROXY", &url),
             ("OUTBOUND_PROXY_FILE", "/run/key"),
             ("ADMIN_TOKEN", &secret),
             ("ADMIN_TOKEN_FILE", &secret),
+            ("ADMIN_TOKEN_FILE", "/run/key"),
+            ("ADMIN_TOKNE", &secret),
             ("ROUTE_A_UPSTREAM_API_KEY", &secret),
             ("ROUTE_A_UPSTREAM_API_KEY_FILE", "/run/key"),
             ("ROUTE_A_UPSTREAM_API_KYE", &secret),
@@ -74,7 +81,7 @@ proptest! {
         if route {
             vars.extend([("ROUTE_A_PREFIX", "/a"), ("ROUTE_A_UPSTREAM_BASE_URL", "https://api.example")]);
         }
-        let text = rendered(&with_files(&vars, &[("/run/key", secret.as_bytes())]));
+        let text = rendered(&with_files(&vars, &[("/run/key", secret.as_bytes()), ("/run/redis", redis.as_bytes())]));
         prop_assert!(!text.contains("Zq7"), "{}", text);
     }
 
@@ -108,6 +115,61 @@ proptest! {
             };
             prop_assert_eq!(sent, expected);
             prop_assert_eq!(route.transport.proxy.is_some(), at_home);
+        }
+    }
+
+    /// Whatever asks, wherever it asks: it has a store, or the start is refused by its name.
+    #[test]
+    fn nothing_that_asks_for_a_store_starts_without_one(
+        store in proptest::sample::select(vec!["", "auto", "embedded", "redis", "off"]),
+        redis in any::<bool>(),
+        roles in proptest::sample::select(vec!["", "front", "worker", "front,worker"]),
+        global in any::<bool>(),
+        asks in proptest::collection::vec((0_usize..5, any::<bool>()), 0..3),
+    ) {
+        let asking = [
+            ("LANE", "queue"),
+            ("QUEUE_PATHS", "^/q"),
+            ("OVERSIZE", "queue"),
+            ("OVERFLOW", "always"),
+            ("CACHE", "store"),
+        ];
+        let mut vars: std::collections::BTreeMap<String, &str> = [
+            ("STORE".to_owned(), store),
+            ("ROLES".to_owned(), roles),
+            ("REDIS_URL".to_owned(), if redis { "redis://cache" } else { "" }),
+            ("QUEUE_MAX_BODY_BYTES".to_owned(), "64MiB"),
+            ("UPSTREAM_BASE_URL".to_owned(), if global { "http://api.example" } else { "" }),
+            ("ROUTE_A_PREFIX".to_owned(), "/a"),
+            ("ROUTE_A_UPSTREAM_BASE_URL".to_owned(), "http://a.example"),
+        ]
+        .into();
+        for (which, of_route) in &asks {
+            let (name, value) = asking[*which];
+            vars.insert(if *of_route { format!("ROUTE_A_{name}") } else { name.to_owned() }, value);
+        }
+        let vars: Vec<(&str, &str)> = vars.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let has_store = store != "off";
+        let is_asked = !asks.is_empty() || roles == "worker" || matches!(store, "embedded" | "redis");
+        let in_redis = store == "redis" || (redis && matches!(store, "" | "auto"));
+        let is_alone = matches!(roles, "front" | "worker");
+        match settings(&vars) {
+            Ok(settings) => {
+                prop_assert_eq!(settings.store.is_some(), has_store);
+                prop_assert!(has_store || !is_asked);
+                prop_assert!(!has_store || in_redis || !is_alone);
+                prop_assert!(!in_redis || redis);
+                prop_assert_eq!(settings.store.is_some_and(|store| store.is_required), has_store && is_asked);
+                prop_assert_eq!(settings.store_asked_by.is_empty(), !is_asked);
+            }
+            Err(problems) => {
+                let no_store = !has_store && is_asked;
+                let nobody_there = has_store && !in_redis && is_alone;
+                prop_assert!(no_store || nobody_there || (in_redis && !redis), "{}", render_problems(&problems));
+                for problem in &problems {
+                    prop_assert!(vars.iter().any(|(name, _)| *name == problem.name), "{}", problem);
+                }
+            }
         }
     }
 

@@ -3,32 +3,37 @@
 
 use std::time::Duration;
 
-use http::HeaderName;
-use regex::RegexSet;
-
-use super::{Listen, attempts, upstream};
+use super::store::{Chosen, Limits};
+use super::{Listen, attempts, jobs, lanes, upstream};
 use crate::answer::Source;
-use crate::cache::{CacheKind, CacheSettings};
+use crate::cache::{CacheKind, CacheSettings, MemorySettings};
 use crate::config::ReadFile;
 use crate::config::checks;
 use crate::config::declare::{self as var, Variable};
 use crate::config::parse;
 use crate::config::resolve::{Refused, Resolver, Scope, Taken};
 use crate::dialect;
-use crate::job::{JobPolicy, OwnerRule};
-use crate::routes::{
-    AnswerSettings, Chunked, Lane, Lanes, Overflow, OverflowSettings, Oversize, Prefix, RouteSettings,
-};
+use crate::routes::{AnswerSettings, Lane, Lanes, Overflow, OverflowSettings, Oversize, Prefix, RouteSettings};
 use crate::size::ByteSize;
 use crate::upstream::BaseUrl;
 
-const MAX_BODY: u64 = 1 << 40;
+pub(super) const MAX_BODY: u64 = 1 << 40;
 
 /// What routes are told about the process.
 pub(super) struct Process<'a> {
     pub(super) listen: &'a Taken<Listen>,
     pub(super) max_buffered: &'a Taken<ByteSize>,
+    pub(super) store: &'a Taken<Chosen>,
+    pub(super) limits: &'a Limits,
+    pub(super) memory: &'a Taken<MemorySettings>,
     pub(super) read: ReadFile<'a>,
+}
+
+impl Process<'_> {
+    /// Whether there is a store. One that could not be understood would have been one.
+    pub(super) fn has_store(&self) -> bool {
+        self.store.as_ref().is_ok_and(|store| store.kind.is_some()) || self.store.is_err()
+    }
 }
 
 /// A route, as far as it could be understood.
@@ -37,6 +42,8 @@ pub(in crate::config) struct Resolved {
     pub(in crate::config) scope: Scope,
     pub(in crate::config) prefix: Taken<Prefix>,
     pub(in crate::config) settings: Taken<RouteSettings>,
+    /// What of it asks for a store.
+    pub(in crate::config) asks: Vec<String>,
 }
 
 /// The answers where no route is known, and all routes, that of the global URL first.
@@ -51,10 +58,10 @@ pub(super) fn all(r: &mut Resolver, process: &Process) -> (Taken<AnswerSettings>
         r.unset(var::UPSTREAM_BASE_URL);
     }
     let prefix = Ok(Prefix::default());
-    let (answers, settings) = one(r, process, None, &prefix, base);
+    let (answers, settings, asks) = one(r, process, None, &prefix, base);
     let mut routes = Vec::new();
     if global_is_a_route {
-        routes.push(Resolved { scope, prefix, settings });
+        routes.push(Resolved { scope, prefix, settings, asks });
     }
     for name in names {
         r.enter(Scope::Route { name: name.clone(), same_origin: false });
@@ -63,8 +70,8 @@ pub(super) fn all(r: &mut Resolver, process: &Process) -> (Taken<AnswerSettings>
         let same_origin = origin.is_some() && base.as_ref().ok().map(BaseUrl::origin) == origin.as_ref();
         let scope = Scope::Route { name: name.clone(), same_origin };
         r.enter(scope.clone());
-        let (_, settings) = one(r, process, Some(name), &prefix, base);
-        routes.push(Resolved { scope, prefix, settings });
+        let (_, settings, asks) = one(r, process, Some(name), &prefix, base);
+        routes.push(Resolved { scope, prefix, settings, asks });
     }
     r.enter(Scope::Global);
     (answers, routes)
@@ -80,8 +87,8 @@ fn one(
     name: Option<String>,
     prefix: &Taken<Prefix>,
     base: Taken<BaseUrl>,
-) -> (Taken<AnswerSettings>, Taken<RouteSettings>) {
-    let key = upstream::key(r);
+) -> (Taken<AnswerSettings>, Taken<RouteSettings>, Vec<String>) {
+    let (key_header, key) = upstream::key(r);
     let web = upstream::web(r);
     let transport = upstream::transport(r, &base, process.read);
     let policy = attempts::policy(r);
@@ -90,12 +97,17 @@ fn one(
     let stream_idle = idle(r, var::STREAM_IDLE_TIMEOUT_SECONDS);
     let tunnel_idle = idle(r, var::TUNNEL_IDLE_TIMEOUT_SECONDS);
     let max_request_body = r.size(var::MAX_REQUEST_BODY_BYTES, 1..=MAX_BODY);
-    let lanes = lanes(r);
-    let fates = [("reject", Oversize::Reject), ("stream", Oversize::Stream), ("redirect", Oversize::Redirect)];
-    let oversize = r.take(var::OVERSIZE, |text| parse::choice_for_now(text, &fates, &["queue"]));
-    let ways = [("buffer", Chunked::Buffer), ("bypass", Chunked::Bypass)];
-    let chunked = r.take(var::CHUNKED, |text| parse::choice(text, &ways));
+    let lanes = lanes::lanes(r);
+    let oversize = lanes::oversize(r);
+    let chunked = lanes::chunked(r);
+    let overflow = lanes::overflow(r, process.has_store(), &lanes);
+    let jobs = jobs::jobs(r, process);
+    let cache = jobs::cache(r, process, &key_header);
 
+    let asks = asks(r, process.store, &lanes, oversize, &overflow, &cache);
+    let tells_clients_apart = !asks.is_empty() || cache.as_ref().is_ok_and(|cache| cache.kind != CacheKind::None);
+    checks::key_header_is_plausible(r, &key, process.has_store(), tells_clients_apart);
+    checks::store::oversize_fits(r, oversize, &max_request_body, &jobs);
     checks::no_loop(r, process.listen, &base);
     let (source, answers) = answers(r);
     checks::source_is_not_the_key(r, &source, &key);
@@ -103,10 +115,12 @@ fn one(
     let web = checks::web_in_force(r, process.listen, &key, web);
     let route_answers = answers.clone();
     let settings = (|| {
+        let (oversize, queue_oversize) = oversize?;
         Ok(RouteSettings {
             name,
             prefix: prefix.clone()?,
             base: base?,
+            key_header: key_header?,
             key: key?,
             web: web?,
             transport: transport?,
@@ -114,58 +128,47 @@ fn one(
             budget: budget?,
             hedge_budget_percent: hedge_budget_percent?,
             lanes: lanes?,
-            oversize: oversize?,
+            oversize,
+            queue_oversize,
             chunked: chunked?,
-            overflow: OverflowSettings { overflow: Overflow::Prefer, after: None },
-            jobs: jobs(),
-            cache: cache(),
+            overflow: overflow?,
+            jobs: jobs?,
+            cache: cache?,
             stream_idle: stream_idle?,
             tunnel_idle: tunnel_idle?,
             max_request_body: max_request_body?,
             answers: route_answers?,
         })
     })();
-    (answers, settings)
+    (answers, settings, asks)
+}
+
+/// What of a route cannot be without a store.
+fn asks(
+    r: &mut Resolver,
+    store: &Taken<Chosen>,
+    lanes: &Taken<Lanes>,
+    oversize: Taken<(Oversize, Oversize)>,
+    overflow: &Taken<OverflowSettings>,
+    cache: &Taken<CacheSettings>,
+) -> Vec<String> {
+    let Ok(store) = store else { return Vec::new() };
+    [
+        (var::LANE, "=queue", lanes.as_ref().is_ok_and(|lanes| lanes.otherwise == Lane::Queue)),
+        (var::QUEUE_PATHS, "", lanes.as_ref().is_ok_and(|lanes| !lanes.queue.is_empty())),
+        (var::OVERSIZE, "=queue", oversize.is_ok_and(|(raced, _)| raced == Oversize::Queue)),
+        (var::OVERFLOW, "=always", overflow.is_ok_and(|overflow| overflow.overflow == Overflow::Always)),
+        (var::CACHE, "=store", cache.as_ref().is_ok_and(|cache| cache.kind == CacheKind::Store)),
+    ]
+    .into_iter()
+    .filter(|(_, _, does)| *does)
+    .filter_map(|(variable, word, _)| checks::store::asks(r, store.kind.as_ref(), variable, word))
+    .collect()
 }
 
 /// A time without a byte; none = off.
 fn idle(r: &mut Resolver, variable: Variable) -> Taken<Option<Duration>> {
     r.duration_or_zero(variable, "off").map(|idle| Some(idle).filter(|idle| !idle.is_zero()))
-}
-
-fn lanes(r: &mut Resolver) -> Taken<Lanes> {
-    let choices = [("race", Lane::Race), ("stream", Lane::Stream), ("redirect", Lane::Redirect)];
-    let otherwise = r.take(var::LANE, |text| parse::choice_for_now(text, &choices, &["queue", "relay"]));
-    let mut list = |variable| r.optional(variable, parse::patterns).map(Option::unwrap_or_default);
-    let (stream, redirect, race) = (list(var::STREAM_PATHS), list(var::REDIRECT_PATHS), list(var::RACE_PATHS));
-    Ok(Lanes { otherwise: otherwise?, stream: stream?, redirect: redirect?, race: race?, queue: RegexSet::empty() })
-}
-
-/// The defaults of section 3.7.
-fn jobs() -> JobPolicy {
-    JobPolicy {
-        timeout: Duration::from_secs(300),
-        timeout_max: Duration::from_secs(3600),
-        header_deadline: None,
-        max_retries: 0,
-        retry_delay: None,
-        retry_statuses: Vec::new(),
-        max_response: ByteSize::new(1 << 30),
-        owner: OwnerRule::Credentials,
-        retention: Duration::from_secs(3600),
-        max_body: ByteSize::new(10 << 20),
-    }
-}
-
-/// The defaults of section 3.7.
-fn cache() -> CacheSettings {
-    let excluded = ["x-request-id", "x-forwarded-for", "x-real-ip", "x-forwarded-proto"];
-    CacheSettings {
-        kind: CacheKind::None,
-        ttl: Duration::from_secs(300),
-        max_entry: ByteSize::new(8 << 20),
-        excluded: excluded.map(HeaderName::from_static).to_vec(),
-    }
 }
 
 /// Section 3.8.

@@ -261,7 +261,7 @@ fn what_is_wrong_in_a_route_names_its_variable_and_what_is_wrong_for_all_is_said
             ("ROUTE_A_RACE_PATHS", "^/a,(b"),
             ("ROUTE_B_UPSTREAM_BASE_URL_", "x"),
             ("ROUTE_B_LISTEN_PORT", "1"),
-            ("ROUTE_B_QUEUE_PATHS", "x"),
+            ("ROUTE_B_QUEUE_PATHS", "x)"),
             ("ROUTE_B_HEDGE_AFTER_SECONDS", "30"),
         ],
     ]);
@@ -272,7 +272,7 @@ fn what_is_wrong_in_a_route_names_its_variable_and_what_is_wrong_for_all_is_said
         "ROUTE_A_RACE_PATHS=\"^/a,(b\": must be a list of regular expressions, and number 2 is none: unclosed group",
         "ROUTE_B_UPSTREAM_BASE_URL_: is not a variable of a route",
         "ROUTE_B_LISTEN_PORT: cannot be set for one route",
-        "ROUTE_B_QUEUE_PATHS=\"x\": is not available in this version",
+        "ROUTE_B_QUEUE_PATHS=\"x)\": must be a list of regular expressions",
         "ROUTE_B_HEDGE_AFTER_SECONDS=\"30\": must be less than the header deadline (RESPONSE_HEADER_TIMEOUT_SECONDS, 30s)",
     ] {
         assert_eq!(found.iter().filter(|problem| problem.starts_with(part)).count(), 1, "{part}\nin {found:#?}");
@@ -331,9 +331,11 @@ fn the_report_shows_each_route_and_what_it_has_for_itself() {
         let rest = text.lines().skip_while(|line| *line != title).skip(1).take_while(|line| !line.is_empty());
         rest.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
     };
+    let overflow = "overflow where the client asks for it (Prefer: respond-async)";
+    let jobs = "jobs 300s each (up to 3600s where the request says so), no retries, kept 3600s for their owners";
     assert_eq!(
         route("Route of UPSTREAM_BASE_URL"),
-        ["prefix /", "upstream https://api.example", "lane race", "proxy none"]
+        ["prefix /", "upstream https://api.example", "lane race", "proxy none", overflow, jobs]
     );
     assert_eq!(
         route("Route A"),
@@ -342,6 +344,8 @@ fn the_report_shows_each_route_and_what_it_has_for_itself() {
             "upstream https://a.example",
             "lane race",
             "proxy none",
+            overflow,
+            jobs,
             "ROUTE_A_PREFIX /a set",
             "ROUTE_A_UPSTREAM_BASE_URL https://a.example set",
             "waits as Route of UPSTREAM_BASE_URL"
@@ -354,6 +358,8 @@ fn the_report_shows_each_route_and_what_it_has_for_itself() {
             "upstream https://b.example/base",
             "lane stream, race for RACE_PATHS",
             "proxy socks5h://proxy:1080",
+            overflow,
+            jobs,
             "ROUTE_B_PREFIX /b set",
             "ROUTE_B_UPSTREAM_BASE_URL https://b.example/base set",
             "ROUTE_B_UPSTREAM_API_KEY (set) set",

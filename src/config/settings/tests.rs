@@ -60,7 +60,8 @@ fn an_upstream_alone_gives_the_defaults_of_the_contract() {
     assert_eq!([edge.write_timeout, edge.idle], [seconds(60), seconds(75)]);
     assert_eq!((edge.max_connections, edge.max_header_bytes), (10_000, ByteSize::new(64 << 10)));
     assert_eq!(edge.health_path.as_deref(), Some("/healthz"));
-    assert_eq!((edge.tls, edge.trusted_proxies, edge.forwarded), (None, TrustedProxies::default(), Forwarded::Keep));
+    assert_eq!((edge.tls, edge.trusted_proxies), (None, TrustedProxies::default()));
+    assert_eq!((edge.forwarded, edge.forwarded_jobs), (Forwarded::Keep, Forwarded::Add));
 
     assert_eq!(settings.routes.len(), 1);
     let route = settings.routes[0].clone();
@@ -84,7 +85,8 @@ fn an_upstream_alone_gives_the_defaults_of_the_contract() {
     let transport = route.transport;
     assert_eq!((transport.idle, transport.http2, transport.proxy), (seconds(60), Http2::Auto, None));
     assert_eq!((route.hedge_budget_percent, route.tunnel_idle), (10, Some(seconds(3600))));
-    assert_eq!((route.oversize, route.chunked), (Oversize::Reject, Chunked::Buffer));
+    assert_eq!((route.oversize, route.queue_oversize), (Oversize::Reject, Oversize::Stream));
+    assert_eq!((route.chunked, route.key_header), (Chunked::Buffer, http::header::AUTHORIZATION));
     assert_eq!(["/", "/v1/x"].map(|path| route.lanes.of(path)), [Lane::Race; 2]);
     assert_eq!((transport.max_connections, transport.extra_roots.len()), (10_000, 0));
     assert_eq!((route.stream_idle, route.max_request_body), (Some(seconds(240)), ByteSize::new(33_554_432)));
@@ -139,7 +141,7 @@ fn every_variable_can_be_set() {
     assert_eq!(settings.warnings, [""; 0]);
     assert_eq!(settings.listen, Listen { host: "::".into(), port: 80 });
     assert_eq!((settings.admin, settings.edge.health_path), (None, None));
-    assert_eq!(settings.edge.forwarded, Forwarded::Strip);
+    assert_eq!([settings.edge.forwarded, settings.edge.forwarded_jobs], [Forwarded::Strip; 2]);
     assert!(settings.edge.trusted_proxies.trusts([10, 9, 9, 9].into()));
     assert_eq!(settings.log, LogSettings { filter: "error".into(), format: LogFormat::Json });
     assert_eq!(settings.max_buffered, ByteSize::new(2 << 30));
@@ -153,7 +155,8 @@ fn every_variable_can_be_set() {
     let statuses: Vec<u16> = route.policy.retry_statuses.iter().map(StatusCode::as_u16).collect();
     assert_eq!((statuses, route.policy.hedge_after), (vec![502, 503], Some(seconds(5))));
     assert_eq!((route.hedge_budget_percent, route.tunnel_idle), (25, None));
-    assert_eq!((route.oversize, route.chunked), (Oversize::Stream, Chunked::Bypass));
+    assert_eq!((route.oversize, route.queue_oversize), (Oversize::Stream, Oversize::Stream));
+    assert_eq!(route.chunked, Chunked::Bypass);
     let lanes = ["/big", "/v1/x", "/x"].map(|path| route.lanes.of(path));
     assert_eq!(lanes, [Lane::Stream, Lane::Race, Lane::Redirect]);
 }
@@ -183,7 +186,7 @@ fn all_problems_are_reported_at_once() {
         ("LISTEN_PORT", "80x"),
         ("RESPONSE_HEADER_TIMEOUT_SECONDS", "soon"),
         ("CLIENT_IDLE_SECONDS", "0"),
-        ("CACHE", "memory"),
+        ("CACHE", "somewhere"),
         ("LISTEN_HSOT", "sk-hidden"),
         ("ROUTE_A_PREFX", "/a"),
         ("UPSTREAM_API_KEY", "sk\nhidden"),
@@ -195,7 +198,7 @@ fn all_problems_are_reported_at_once() {
         "LISTEN_PORT=\"80x\": must be a port from 0 to 65535, for example LISTEN_PORT=8788",
         "RESPONSE_HEADER_TIMEOUT_SECONDS=\"soon\": ",
         "CLIENT_IDLE_SECONDS=\"0\": must be more than 0",
-        "CACHE=\"memory\": is not available in this version, only none",
+        "CACHE=\"somewhere\": must be none or memory or store or redis",
         "LISTEN_HSOT: is not a variable, did you mean LISTEN_HOST?",
         "ROUTE_A_PREFX: is not a variable of a route, did you mean ROUTE_A_PREFIX?",
         "UPSTREAM_API_KEY: contains a character that cannot be sent in a header",
@@ -298,7 +301,6 @@ fn what_has_no_effect_or_is_rarely_meant_is_a_warning() {
         (&[KEY, ("UPSTREAM_API_KEY_HEADER", "api-key")], "set UPSTREAM_API_KEY_PREFIX to an empty value"),
         (&[("UPSTREAM_API_KEY", "Bearer sk-hidden")], "is sent twice"),
         (&[("MAX_BUFFERED_BYTES", "1MiB")], "request bodies above 1MiB are answered with 503"),
-        (&[("QUEUE_CONCURRENCY", "3")], "QUEUE_CONCURRENCY has no effect in this version"),
         (
             &[("HEDGE_AFTER_SECONDS", "5"), ("UPSTREAM_MAX_ATTEMPTS", "1")],
             "HEDGE_AFTER_SECONDS has no effect without a second",
@@ -326,10 +328,8 @@ fn a_hedge_that_would_never_start_is_a_problem() {
 
 #[test]
 fn what_only_later_versions_can_do_is_refused_as_such() {
-    for (name, value) in [("LANE", "queue"), ("LANE", "Relay"), ("OVERSIZE", "queue")] {
-        let problem = one(settings(&[URL, (name, value)]));
-        assert!(problem.starts_with(&format!("{name}=\"{value}\": is not available in this version")), "{problem}");
-    }
+    let problem = one(settings(&[URL, ("LANE", "Relay")]));
+    assert!(problem.starts_with("LANE=\"Relay\": is not available in this version"), "{problem}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use http::HeaderName;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -17,23 +18,20 @@ use crate::headers::{ApiKey, WebPageRule};
 use crate::secret::Secret;
 use crate::upstream::{BaseUrl, Http2, OutboundProxy, TransportSettings};
 
-pub(super) fn key(r: &mut Resolver) -> Taken<Option<ApiKey>> {
+/// `UPSTREAM_API_KEY_HEADER`, and the key with it, if there is one.
+pub(super) fn key(r: &mut Resolver) -> (Taken<HeaderName>, Taken<Option<ApiKey>>) {
     let header = r.take(var::UPSTREAM_API_KEY_HEADER, parse::header_name);
     let prefix = r.take(var::UPSTREAM_API_KEY_PREFIX, |text| match parse::header_value(text) {
         Some(_) => Ok(text.to_owned()),
         None => Err("must be of visible ASCII and blanks".into()),
     });
-    let key = r.optional(var::UPSTREAM_API_KEY, |text| {
-        if text.trim() != text {
-            return Err("must not begin or end with white space".into());
-        }
-        match parse::header_value(text) {
-            Some(_) => Ok(text.to_owned()),
-            None => Err("contains a character that cannot be sent in a header".into()),
-        }
-    });
-    let (header, prefix, key) = (header?, prefix?, key?);
-    checks::key_is_plausible(r, &header, &prefix, key.as_deref());
+    let key = r.optional(var::UPSTREAM_API_KEY, parse::credential);
+    let key = (|| in_header(r, header.clone()?, &prefix?, key?))();
+    (header, key)
+}
+
+fn in_header(r: &mut Resolver, header: HeaderName, prefix: &str, key: Option<String>) -> Taken<Option<ApiKey>> {
+    checks::key_is_plausible(r, &header, prefix, key.as_deref());
     let Some(key) = key else { return Ok(None) };
     if r.is_fallback() {
         r.warn_of_fallback(var::UPSTREAM_API_KEY);

@@ -15,6 +15,5 @@ mod turn;
 
 pub(super) use connection::serve;
 pub use framing::{BodyScanner, Framing, HeadScanner};
-pub(super) use quotes::in_target as quotes_in_target;
 pub(super) use refusal::Refusal;
 pub(super) use turn::Turn;

@@ -62,17 +62,12 @@ fn is_whole_and_plain(chunk: &[u8]) -> bool {
     memchr(b'\n', line).is_some_and(|end| memchr(b'"', &line[..end]).is_none())
 }
 
-/// Where the quotes belong in a target that is to be sent, from its beginning.
-pub(in crate::edge) fn in_target(quotes: &[u32], target: &str) -> Vec<usize> {
-    let Some(query) = memchr(b'?', target.as_bytes()) else { return Vec::new() };
-    quotes.iter().map(|offset| query + 1 + *offset as usize).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::routes::quotes_in_target;
 
     fn replaced(head: &str, cuts: &[usize]) -> (String, Vec<u32>) {
         let (mut scanner, mut quotes, mut bytes) = (QuoteScanner::default(), Vec::new(), head.as_bytes().to_vec());
@@ -91,7 +86,7 @@ mod tests {
         let (head, quotes) = replaced("\r\nG\"T /\"a?b=\"'c\"&\" HTTP/1.1\r\nX: ?\"\r\n\r\n{\"a\"}", &[]);
         assert_eq!(head, "\r\nG\"T /\"a?b=''c'&' HTTP/1.1\r\nX: ?\"\r\n\r\n{\"a\"}");
         assert_eq!(quotes, [2, 5, 7]);
-        assert_eq!(in_target(&quotes, "/base/\"a?b=''c'&'"), [11, 14, 16]);
+        assert_eq!(quotes_in_target(&quotes, "/base/\"a?b=''c'&'"), [11, 14, 16]);
     }
 
     proptest! {
@@ -105,7 +100,7 @@ mod tests {
             let (head, quotes) = replaced(&format!("GET {target}{rest}"), &cuts);
             let mut sent = head.strip_prefix("GET ").unwrap().strip_suffix(rest).unwrap().as_bytes().to_vec();
             prop_assert!(!sent[target.find('?').unwrap_or(sent.len())..].contains(&b'"'));
-            for offset in in_target(&quotes, std::str::from_utf8(&sent).unwrap()) {
+            for offset in quotes_in_target(&quotes, std::str::from_utf8(&sent).unwrap()) {
                 sent[offset] = b'"';
             }
             prop_assert_eq!(sent, target.as_bytes());

@@ -41,11 +41,30 @@ fn a_problem_is_named_and_ends_the_start() {
         ("UPSTREAM_API_KEY_FILE", "/does/not/exist"),
         ("UPSTREAM_API_KEY", "NEVERSHOWN\nNEVERSHOWN"),
         ("UPSTREAM_API_KEY_HEADER", "not a name"),
+        ("ADMIN_TOKEN", "NEVERSHOWN\nNEVERSHOWN"),
+        ("STORE", "sqlite"),
+        ("REDIS_URL", "http://user:NEVERSHOWN@cache"),
+        ("REDIS_URL_FILE", "/does/not/exist"),
+        ("ROLES", "front"),
+        ("ROLES", "back"),
+        ("JOBS_PATH", "/"),
+        ("JOBS_PATH", "/healthz"),
+        ("QUEUE_NAME", "two words"),
+        ("LANE", "relay"),
+        ("QUEUE_PATHS", "(?=x)"),
+        ("OVERFLOW", "sometimes"),
+        ("JOB_MAX_RETRIES", "many"),
+        ("JOB_RETRY_STATUSES", "200"),
+        ("CACHE", "disk"),
+        ("CACHE_KEY_EXCLUDE_HEADERS", "Authorization"),
         // One letter away from a name that is not set itself.
         ("UPSTREAM_API_KEYS", "NEVERSHOWN"),
         ("RESPONSE_HEADER_TIMEOUT_SECOND", "5"),
         ("UPSTREAM_BASE_URI", "http://x"),
+        ("REDIS_URI", "redis://user:NEVERSHOWN@cache"),
+        ("JOB_TIMEOUTS_SECONDS", "5"),
         ("ROUTE_A_NONSENSE", "1"),
+        ("ROUTE_A_STORE", "redis"),
     ] {
         let mut settings = valid().set(name, value);
         if name.starts_with("RESPONSE_HEADER_TIMEOUT") && name != "RESPONSE_HEADER_TIMEOUT_SECONDS" {
@@ -99,6 +118,36 @@ fn check_prints_the_effective_configuration_without_secrets() {
     let (output, status) = valid().set("RETRY", "maybe").argument("check").run();
     assert_eq!(status, Some(EX_CONFIG), "{output}");
     assert!(output.contains("RETRY"), "{output}");
+}
+
+#[test]
+fn check_says_which_store_is_in_force_and_what_asks_for_it() {
+    let checked = |settings: Settings| settings.argument("check").run();
+    let (output, status) = checked(valid().set("DATA_DIR", "/data"));
+    assert_eq!(status, Some(0), "{output}");
+    assert!(output.contains("embedded, in \"/data\", at most 10GiB"), "{output}");
+    assert!(output.contains("by nothing: where it cannot be opened, forebay goes on without it"), "{output}");
+
+    let redis = valid().set("REDIS_URL", "rediss://user:NEVERSHOWN@cache").set("LANE", "queue").set("CACHE", "redis");
+    let (output, status) = checked(redis.set("ADMIN_TOKEN", "NEVERSHOWN"));
+    assert_eq!(status, Some(0), "{output}");
+    assert!(output.contains("Redis, keys beginning with forebay:, at most 1GiB"), "{output}");
+    assert!(output.contains("by LANE=queue, CACHE=store") && !output.contains("NEVERSHOWN"), "{output}");
+
+    let (output, status) = checked(valid().set("STORE", "off"));
+    assert_eq!(status, Some(0), "{output}");
+    assert!(output.contains("none (STORE=off)"), "{output}");
+}
+
+#[test]
+fn what_asks_for_a_store_ends_the_start_where_there_is_none() {
+    for (name, value) in
+        [("LANE", "queue"), ("QUEUE_PATHS", "^/q"), ("OVERFLOW", "always"), ("CACHE", "store"), ("ROLES", "worker")]
+    {
+        let (log, status) = valid().set("STORE", "off").set(name, value).run();
+        assert_eq!(status, Some(EX_CONFIG), "{name}={value}:\n{log}");
+        assert!(log.contains(&format!("{name}=\"{value}\": needs a store, and STORE=off")), "{log}");
+    }
 }
 
 #[test]

@@ -1,0 +1,321 @@
+//! One execution of a job, from its lease to its result (contract 6.4).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, SystemTime};
+
+use http::header::CONTENT_LENGTH;
+use http::{Method, StatusCode};
+use tokio::time::{Instant, timeout};
+
+use super::body::{self, NoBody};
+use super::lease::Kept;
+use super::{Queue, unstored};
+use crate::answer::{Breakage, Code};
+use crate::body::{BrokenOff, End, Report, Watch, Watched};
+use crate::headers::hop;
+use crate::job::{Fault, JobPolicy, Lease, StoredHead, StoredRequest};
+use crate::race::{self, Course, Expectation, Mode, Policy, RaceEnd, Timeline};
+use crate::recording::{Unwritten, Writer};
+use crate::routes::{EndToEnd, Onward, Route};
+use crate::store::{Batch, Claimed, NewBody, Settle, Standing, StoreError};
+use crate::telemetry::Escaped;
+use crate::time::{Human, LazyDeadline};
+use crate::upstream::{Head, Outbound};
+
+/// The pause before a result is written again that the store did not take.
+const AGAIN: Duration = Duration::from_millis(250);
+
+/// How an execution ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The job has its response; it was settled with the last byte.
+    Completed,
+    /// There is none.
+    Failed(Failed),
+    /// The job is another's now, or gone.
+    Lost,
+    /// This process ends.
+    Cut,
+}
+
+/// Why an execution has no response.
+#[derive(Debug)]
+pub(super) struct Failed {
+    fault: Fault,
+    /// Whether another execution could fare better. It has this pause at least.
+    again: Option<Duration>,
+}
+
+impl Failed {
+    /// For good.
+    fn finally(fault: Fault) -> Self {
+        Self { fault, again: None }
+    }
+
+    /// On the way to the upstream or back.
+    fn in_transport(fault: Fault) -> Self {
+        Self { fault, again: Some(Duration::ZERO) }
+    }
+}
+
+/// A job while it is executed.
+pub(super) struct Execution {
+    pub(super) queue: Arc<Queue>,
+    pub(super) kept: Kept,
+    /// None where its name is no route of this process.
+    pub(super) route: Option<Arc<Route>>,
+    pub(super) retries: u32,
+    /// For the log.
+    pub(super) title: (String, Method, String),
+    pub(super) timeline: Timeline,
+    pub(super) start: Instant,
+}
+
+/// Executes a job that was claimed, and settles it.
+///
+/// Dropping the future ends the attempt that is under way; the job is taken over when its lease has run out.
+pub(super) async fn execute(queue: Arc<Queue>, claimed: Claimed) {
+    let Claimed { lease, request, body, retries } = claimed;
+    let kept = queue.keeper.keep(lease);
+    let request = StoredRequest::decode(&request);
+    let route = request.as_ref().ok().and_then(|request| queue.route(&request.route)).cloned();
+    let title = request.as_ref().map(title).unwrap_or_default();
+    let timeline = Timeline::new(route.as_ref().map_or_else(Arc::default, |route| Arc::clone(&route.stats)));
+    let mut execution = Execution { queue, kept, route, retries, title, timeline, start: Instant::now() };
+    let outcome = execution.guarded(request.ok(), body).await;
+    execution.settle(outcome).await;
+}
+
+fn title(request: &StoredRequest) -> (String, Method, String) {
+    let path = request.target.split('?').next().unwrap_or_default();
+    (request.route.clone(), request.method.clone(), path.to_owned())
+}
+
+impl Execution {
+    /// Runs until there is a result, the lease is lost, or the process is cut.
+    async fn guarded(&mut self, request: Option<StoredRequest>, body: NewBody) -> Outcome {
+        let Self { queue, kept, route, retries, timeline, .. } = self;
+        let (Some(request), lease) = (request, kept.lease()) else {
+            return Outcome::Failed(Failed::finally(lost()));
+        };
+        let Some(route) = route else {
+            let message = format!("the worker has no route \"{}\"", request.route);
+            return Outcome::Failed(Failed::finally(Fault::new(Code::NoRoute.as_str(), message)));
+        };
+        let limit = request.timeout;
+        let run = timeout(limit, run(queue, route, lease, request, body, *retries, timeline));
+        tokio::select! {
+            biased;
+            () = kept.lost() => Outcome::Lost,
+            () = queue.shutdown.cutting() => Outcome::Cut,
+            outcome = run => outcome.unwrap_or_else(|_| Outcome::Failed(timed_out(limit))),
+        }
+    }
+
+    /// Writes the end of the execution, again and again until the store takes it or the lease is lost.
+    pub(super) async fn settle(mut self, outcome: Outcome) {
+        let (word, settle) = self.verdict(&outcome);
+        let mut word = word;
+        if let Some(settle) = settle
+            && self.write(settle).await == Standing::Lost
+        {
+            word = "lost";
+        }
+        let stats = &self.queue.stats;
+        stats.executions.count(word);
+        if word == "repeated" {
+            stats.repeated.count();
+        }
+        let (route, method, path) = &self.title;
+        let lease = self.kept.lease();
+        tracing::info!(
+            job = %lease.job,
+            route,
+            %method,
+            path = %Escaped(path),
+            outcome = word,
+            execution = lease.execution.get(),
+            attempts = self.timeline.attempts(),
+            timeline = %self.timeline,
+            total_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX),
+            failure = self.timeline.failure().map(|failure| tracing::field::display(Escaped(failure))),
+            "job"
+        );
+    }
+
+    /// What is to be written, and what is to be logged.
+    fn verdict(&self, outcome: &Outcome) -> (&'static str, Option<Settle>) {
+        let failed = match outcome {
+            Outcome::Completed => return ("completed", None),
+            Outcome::Lost => return ("lost", None),
+            Outcome::Cut => return ("handed_back", Some(Settle::HandedBack)),
+            Outcome::Failed(failed) => failed,
+        };
+        let error = failed.fault.to_string();
+        let policy = self.route.as_ref().map(|route| &route.settings.jobs);
+        match (failed.again, policy) {
+            (Some(at_least), Some(policy)) if self.retries < policy.max_retries => {
+                let after = policy.pause(self.retries + 1).max(at_least);
+                ("repeated", Some(Settle::Again { error, after }))
+            }
+            _ => {
+                let retention = policy.map_or(Duration::from_secs(3600), |policy| policy.retention);
+                ("failed", Some(Settle::Failed { error, retention }))
+            }
+        }
+    }
+
+    async fn write(&mut self, settle: Settle) -> Standing {
+        let (store, lease) = (Arc::clone(&self.queue.store), self.kept.lease());
+        let batch = Batch { settle: Some(settle), ..Batch::default() };
+        let written = async {
+            loop {
+                match store.record(lease, batch.clone()).await {
+                    Ok(standing) => return standing,
+                    Err(error) => {
+                        tracing::debug!(job = %lease.job, %error, "a result waits for the store");
+                        tokio::time::sleep(AGAIN).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            standing = written => standing,
+            () = self.kept.lost() => Standing::Lost,
+        }
+    }
+}
+
+/// Sends the request and records the response.
+async fn run(
+    queue: &Arc<Queue>,
+    route: &Arc<Route>,
+    lease: Lease,
+    request: StoredRequest,
+    body: NewBody,
+    retries: u32,
+    timeline: &mut Timeline,
+) -> Outcome {
+    let settings = &route.settings;
+    let Some(onward) = Onward::again(settings, &request.target) else {
+        return Outcome::Failed(Failed::finally(lost()));
+    };
+    let policy = one_execution(&settings.policy, &settings.jobs, request.timeout);
+    let keep = if settings.jobs.header_deadline.is_some() { settings.max_request_body.get() } else { 0 };
+    let kept = match body::load(&queue.store, &queue.quota, lease.job, body, &request.trailers, keep).await {
+        Ok(kept) => kept,
+        Err(NoBody::Lost) => return Outcome::Failed(Failed::finally(lost())),
+        Err(NoBody::Store(error)) => return Outcome::Failed(Failed::in_transport(unreadable(&error))),
+    };
+    let end_to_end = EndToEnd::kept(request.headers, request.was_framed, &request.trailers);
+    let outbound = end_to_end.outbound(settings, request.method, onward, kept.payload);
+    let course = Course {
+        pool: &route.pool,
+        policy: &policy,
+        mode: Mode::Race,
+        budget: &route.budget,
+        hedge_budget: &route.hedge_budget,
+    };
+    let mut timer = LazyDeadline::default();
+    match race::run(course, &outbound, Expectation::EarlyHead, &mut timer, timeline).await {
+        RaceEnd::Committed(committed) => {
+            let head = committed.head;
+            if retries < settings.jobs.max_retries && settings.jobs.retry_statuses.contains(&head.parts.status) {
+                return Outcome::Failed(refused(&head));
+            }
+            record(queue, route, lease, &outbound, head).await
+        }
+        RaceEnd::Failed(_) if kept.is_lost.load(Relaxed) => Outcome::Failed(Failed::finally(lost())),
+        RaceEnd::Failed(failed) => {
+            let answer = race::failure_in_words(&failed, timeline.attempts());
+            Outcome::Failed(Failed::in_transport(Fault::new(answer.code.as_str(), answer.message)))
+        }
+    }
+}
+
+/// Records a response to its end. Unless its status is one that is repeated, it is the result.
+pub(super) async fn record(
+    queue: &Arc<Queue>,
+    route: &Arc<Route>,
+    lease: Lease,
+    outbound: &Outbound,
+    head: Head,
+) -> Outcome {
+    let settings = &route.settings;
+    let mut parts = head.parts;
+    hop::strip_response(&mut parts.headers, &settings.answers.source.name, true);
+    let is_bodiless = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if outbound.method == Method::HEAD || is_bodiless {
+        // It is replayed to a GET, whose body would have to have that length.
+        parts.headers.remove(CONTENT_LENGTH);
+    }
+    let head_kept = StoredHead { status: parts.status, headers: parts.headers };
+    let watch = Watch { idle: settings.stream_idle, events: None, shutdown: queue.shutdown.clone() };
+    let body = Watched::new(head.body, watch, LazyDeadline::default(), Nobody);
+    let writer = Writer::new(Arc::clone(&queue.store), lease, &head_kept, settings.jobs.max_response.get());
+    match writer.write(body, settings.jobs.retention).await {
+        Ok(()) => Outcome::Completed,
+        Err(Unwritten::Lost) => Outcome::Lost,
+        Err(Unwritten::TooLarge) => {
+            let message =
+                format!("the response is larger than {} (JOB_MAX_RESPONSE_BYTES)", settings.jobs.max_response);
+            Outcome::Failed(Failed::finally(Fault::new(Fault::TOO_LARGE, message)))
+        }
+        Err(Unwritten::Full) => Outcome::Failed(Failed::in_transport(unreadable(&StoreError::Full))),
+        Err(Unwritten::Broken(error)) => match error.downcast_ref::<BrokenOff>() {
+            Some(BrokenOff(Breakage::ShuttingDown)) => Outcome::Cut,
+            Some(BrokenOff(Breakage::Stalled)) => {
+                let message = "the upstream sent response headers and then nothing for STREAM_IDLE_TIMEOUT_SECONDS";
+                Outcome::Failed(Failed::in_transport(Fault::new(Fault::BROKEN, message)))
+            }
+            Some(BrokenOff(Breakage::Broken)) | None => {
+                let message = "the upstream broke off after its response headers";
+                Outcome::Failed(Failed::in_transport(Fault::new(Fault::BROKEN, message)))
+            }
+        },
+    }
+}
+
+/// One execution is one attempt without a header deadline of its own, or a race like the front's where there is one.
+fn one_execution(policy: &Policy, jobs: &JobPolicy, timeout: Duration) -> Policy {
+    let deadline = jobs.header_deadline.unwrap_or(timeout);
+    Policy {
+        header_deadline: deadline,
+        whole_answer_deadline: deadline,
+        max_attempts: if jobs.header_deadline.is_some() { policy.max_attempts } else { 1 },
+        retry_statuses: Vec::new(),
+        hedge_after: None,
+        ..policy.clone()
+    }
+}
+
+fn lost() -> Fault {
+    Fault::new(Fault::LOST, "the request of this job is not in the store any more")
+}
+
+fn timed_out(limit: Duration) -> Failed {
+    let message = format!("the execution took longer than {} (JOB_TIMEOUT_SECONDS, X-Forebay-Timeout)", Human(limit));
+    Failed::in_transport(Fault::new(Fault::TIMEOUT, message))
+}
+
+/// An answer that does not count, because of its status.
+fn refused(head: &Head) -> Failed {
+    let status = head.parts.status.as_u16();
+    let message = format!("the upstream answered with {status}, which is repeated (JOB_RETRY_STATUSES)");
+    let pause = race::retry_after(&head.parts.headers, SystemTime::now()).unwrap_or_default();
+    Failed { fault: Fault::new(Code::UpstreamRequestError.as_str(), message), again: Some(pause) }
+}
+
+fn unreadable(error: &StoreError) -> Fault {
+    let answer = unstored(error);
+    Fault::new(answer.code.as_str(), answer.message)
+}
+
+/// Nobody hears how the body ended: the writer does.
+struct Nobody;
+
+impl Report for Nobody {
+    fn ended(&mut self, _: End, _: u64) {}
+}

@@ -1,0 +1,182 @@
+//! Makes a job of a request.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method};
+use http_body::Body;
+
+use super::{Queue, unstored};
+use crate::answer::{Answer, Code};
+use crate::body::{Beginning, CollectError, Snapshot, next_frame};
+use crate::ids::JobId;
+use crate::job::{Fingerprint, IDEMPOTENCY_KEY, Idempotency, Lease, Owner, StoredRequest, Title};
+use crate::store::{INLINE, NewBody, NewJob, PIECE, Start, Store, StoreError, Submitted};
+use crate::time::LazyDeadline;
+
+/// A request that is to become a job.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The route's label.
+    pub route: String,
+    /// Whose job it will be.
+    pub owner: Option<Owner>,
+    /// As the client sent it.
+    pub method: Method,
+    /// Path and query, as the client sent them.
+    pub target: String,
+    /// The fields that are kept.
+    pub headers: HeaderMap,
+    /// Whether it had a body, or said that it has none.
+    pub was_framed: bool,
+    /// What one execution may take.
+    pub timeout: Duration,
+    /// How long it can be seen when it is over.
+    pub retention: Duration,
+}
+
+/// A job that is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// Which one.
+    pub job: JobId,
+    /// The lease, where the one who submits it executes it as well.
+    pub lease: Option<Lease>,
+}
+
+/// Why a body that comes from a client did not become a job.
+#[derive(Debug)]
+pub enum Unsubmitted<E> {
+    /// It is longer than the cap.
+    TooLarge,
+    /// The client did not send all of it.
+    Body(CollectError<E>),
+    /// The store did not take it.
+    Answer(Answer),
+}
+
+impl Queue {
+    /// Stores a request whose body is kept. It is durable when this resolves.
+    ///
+    /// Dropping the future leaves a job behind, or none.
+    pub async fn submit(&self, asked: Asked, body: &Snapshot, start: Start) -> Result<Ticket, Answer> {
+        let mut intake = Intake::new(self.store(), &asked);
+        for piece in body.pieces() {
+            intake.push(piece.clone()).await.map_err(|error| unstored(&error))?;
+        }
+        self.finish(asked, intake, body.trailers().cloned().unwrap_or_default(), start).await
+    }
+
+    /// Stores a request whose body is still coming: `beginning`, then what is left in `body`, `most` bytes in all. `progress`
+    /// is how long the client may send nothing.
+    pub async fn submit_passing<B>(
+        &self,
+        asked: Asked,
+        mut beginning: Beginning,
+        body: &mut B,
+        most: u64,
+        progress: Duration,
+        timer: &mut LazyDeadline,
+    ) -> Result<Ticket, Unsubmitted<B::Error>>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let stored = |error: StoreError| Unsubmitted::Answer(unstored(&error).closing());
+        let mut intake = Intake::new(self.store(), &asked);
+        let mut trailers = HeaderMap::new();
+        while let Some(piece) = beginning.next() {
+            intake.push(piece).await.map_err(stored)?;
+        }
+        while let Some(frame) = next_frame(Pin::new(&mut *body), timer, progress).await.map_err(Unsubmitted::Body)? {
+            match frame.into_data() {
+                Ok(data) => intake.push(data).await.map_err(stored)?,
+                Err(frame) => trailers = frame.into_trailers().unwrap_or_default(),
+            }
+            if intake.length > most {
+                return Err(Unsubmitted::TooLarge);
+            }
+        }
+        if intake.length > most {
+            return Err(Unsubmitted::TooLarge);
+        }
+        self.finish(asked, intake, trailers, Start::Queued).await.map_err(Unsubmitted::Answer)
+    }
+
+    async fn finish(&self, asked: Asked, intake: Intake, trailers: HeaderMap, start: Start) -> Result<Ticket, Answer> {
+        let job = intake.job;
+        let (body, fingerprint) = intake.finish().await.map_err(|error| unstored(&error))?;
+        let Asked { route, owner, method, target, headers, was_framed, timeout, retention } = asked;
+        let path = target.split('?').next().unwrap_or_default();
+        let title = Title::new(&route, method.as_str(), path);
+        let key = headers.get(IDEMPOTENCY_KEY).map(HeaderValue::as_bytes);
+        let idempotency = key.map(|key| Idempotency::new(owner, &route, key, fingerprint));
+        let request = StoredRequest { route, method, target, headers, was_framed, trailers, timeout };
+        let request = request.encode().into();
+        let new = NewJob { id: job, title, owner, request, body, idempotency, start, retention };
+        match self.store().submit(new).await.map_err(|error| unstored(&error))? {
+            Submitted::Accepted(lease) => {
+                self.stats().submitted.count();
+                Ok(Ticket { job, lease })
+            }
+            Submitted::Existing(job) => Ok(Ticket { job, lease: None }),
+            Submitted::Mismatch => {
+                let message = "This Idempotency-Key was used for another request. Use a new key for a new request.";
+                Err(Answer::new(Code::IdempotencyMismatch, message))
+            }
+        }
+    }
+}
+
+/// A body on its way into the store: small ones stay with the job, larger ones go ahead in pieces.
+struct Intake {
+    store: Arc<dyn Store>,
+    job: JobId,
+    waiting: BytesMut,
+    pieces: u32,
+    length: u64,
+    fingerprint: Fingerprint,
+}
+
+impl Intake {
+    fn new(store: &Arc<dyn Store>, asked: &Asked) -> Self {
+        let fingerprint = Fingerprint::of(asked.method.as_str(), &asked.target);
+        Self {
+            store: Arc::clone(store),
+            job: JobId::random(),
+            waiting: BytesMut::new(),
+            pieces: 0,
+            length: 0,
+            fingerprint,
+        }
+    }
+
+    async fn push(&mut self, data: Bytes) -> Result<(), StoreError> {
+        self.fingerprint.update(&data);
+        self.length += data.len() as u64;
+        self.waiting.extend_from_slice(&data);
+        while self.waiting.len() >= PIECE {
+            let piece = self.waiting.split_to(PIECE).freeze();
+            self.put(piece).await?;
+        }
+        Ok(())
+    }
+
+    async fn put(&mut self, piece: Bytes) -> Result<(), StoreError> {
+        self.store.put_body(self.job, self.pieces, piece).await?;
+        self.pieces += 1;
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<(NewBody, Fingerprint), StoreError> {
+        let rest = self.waiting.split().freeze();
+        if self.pieces == 0 && rest.len() <= INLINE {
+            return Ok((NewBody::Inline(rest), self.fingerprint));
+        }
+        if !rest.is_empty() {
+            self.put(rest).await?;
+        }
+        Ok((NewBody::Pieces { count: self.pieces, length: self.length }, self.fingerprint))
+    }
+}
