@@ -63,8 +63,14 @@ fn results_without_a_body_are_replayed_without_a_length() {
     let upstream = FakeUpstream::start();
     let forebay = queueing(&upstream).start();
     upstream.script([raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")]);
-    let replayed = run(&forebay, &request("HEAD", "/"));
+    // The 202 to a HEAD has no body either: where the job is stands in its Location.
+    let accepted = forebay.ask(&request("HEAD", "/"));
+    let location = accepted.get("location").unwrap();
+    let job = location.strip_prefix("/__jobs/").unwrap();
+    wait_for(&forebay, job, "completed");
+    let replayed = forebay.ask(&content_of(job));
     assert_relayed(&replayed, 200, "");
+    assert_eq!(replayed.get("content-length").as_deref(), Some("0"), "that of the replay");
     for status in [204, 304] {
         upstream.script([raw(format!("HTTP/1.1 {status} X\r\nX-A: 1\r\n\r\n"))]);
         let replayed = run(&forebay, &get("/"));

@@ -25,7 +25,7 @@ fn a_request_becomes_a_job_and_arrives_as_it_was_sent() {
         let seen = upstream.seen();
         assert_eq!((seen.len(), seen[0].method.as_str(), seen[0].path().as_str()), (1, method, target));
         assert_eq!(seen[0].body, body);
-        assert_eq!(seen[0].all("x-a"), ["1", "2"]);
+        assert_eq!(seen[0].all("x-a"), [b"1", b"2"]);
     }
     upstream.assert_unambiguous();
 }
