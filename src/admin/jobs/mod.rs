@@ -194,7 +194,8 @@ impl Jobs {
         let queue = QueueSettings { roles, jobs_path: "/__jobs".into(), concurrency: 1, lease };
         let (shutdown, tasks) = (Shutdown::default(), Tasks::default());
         let (routes, quota) = (crate::routes::Routes::new([]), crate::body::Quota::new(1));
-        let queue = Queue::new(store.clone(), queue, routes, quota, shutdown, tasks);
+        let cache = crate::cache::Cache::nothing();
+        let queue = Queue::new(store.clone(), queue, routes, quota, cache, shutdown, tasks);
         Self { queue, store, settings }
     }
 }
