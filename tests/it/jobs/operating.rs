@@ -91,7 +91,7 @@ fn jobs_of_all_owners_are_listed_the_newest_first_without_what_is_secret() {
     assert!(one["ageSeconds"].is_u64() && one["attempts"] == 1, "{one}");
     assert!(jobs[3]["error"].as_str().unwrap().starts_with("upstream_request_error: ") && jobs[3]["hasOwner"] == false);
 
-    assert_eq!(operated.ids("/jobs?status=failed"), [failed.clone()]);
+    assert_eq!(operated.ids("/jobs?status=failed"), std::slice::from_ref(&failed));
     assert_eq!(operated.ids("/jobs?limit=2"), [queued, running.clone()]);
     assert_eq!(operated.ids(&format!("/jobs?limit=1&after={running}")), [completed]);
     assert_eq!(operated.ids(&format!("/jobs?after={failed}")), [""; 0]);
@@ -220,7 +220,7 @@ fn a_store_that_is_down_is_told_and_the_process_stays_ready() {
     let verbose = operated.ask(get("/readyz?verbose"));
     assert!(verbose.status == 200 && verbose.text().starts_with("ready\n"), "{verbose:?}");
     assert!(verbose.text().contains("\nstore redis: has not answered for "), "{}", verbose.text());
-    let metrics = operated.ask(get("/metrics")).text().to_owned();
+    let metrics = operated.ask(get("/metrics")).text().clone();
     assert!(metrics.contains("\nforebay_store_up 0\n") && !metrics.contains("\nforebay_jobs{"), "{metrics}");
     assert_relayed(&operated.forebay.get("/"), 200, "ok");
 }
