@@ -99,9 +99,10 @@ impl App {
             None => None,
         };
         let store = storage::open(settings.store.as_ref(), &shutdown, &back).await?;
-        let listener = match settings.queue.roles.front {
-            true => Some(bind(&settings.listen, "LISTEN_HOST and LISTEN_PORT").await?),
-            false => None,
+        let listener = if settings.queue.roles.front {
+            Some(bind(&settings.listen, "LISTEN_HOST and LISTEN_PORT").await?)
+        } else {
+            None
         };
         let address = match &listener {
             Some(listener) => {

@@ -113,7 +113,7 @@ const RULES: &[Rule] = &[
         refuses: |n| n.is_of_crate(|c| c == "redis"),
         why: "is named under store/redis only",
         within: EVERYWHERE,
-        except: &["store/redis", "store/mod"],
+        except: &["store/redis", "store/mod", "store/open"],
         tests_may: false,
     },
     Rule {

@@ -21,6 +21,13 @@ use crate::routes::{Onward, Route, RouteSettings, outbound};
 use crate::time::LazyDeadline;
 use crate::upstream::{Outbound, ResponseBody};
 
+/// A request whose body is kept, and where it goes.
+pub(super) struct Sent<'t> {
+    pub(super) parts: request::Parts,
+    pub(super) target: &'t PathAndQuery,
+    pub(super) onward: Onward,
+}
+
 /// Whoever asks the upstream, with all that he needs.
 enum Asking {
     /// In a race.
@@ -61,21 +68,17 @@ impl Asking {
             }
             Self::OrJob { queue, raced } => {
                 let stats = Arc::clone(&raced.route.stats);
-                match queue.race(*raced).await {
-                    Some(verdict) => {
-                        let head = match verdict.end {
-                            Ended::Head(head) => Ok(*head),
-                            Ended::Failed(answer) => Err(Without::Failed(answer)),
-                            Ended::Accepted(ticket) => Err(Without::Accepted(ticket)),
-                        };
-                        (verdict.timeline, head)
-                    }
-                    None => {
-                        let message = "forebay is shutting down. Try again in a moment.";
-                        let answer = Answer::new(Code::ShuttingDown, message).closing();
-                        (Timeline::new(stats), Err(Without::Failed(answer)))
-                    }
-                }
+                let Some(verdict) = queue.race(*raced).await else {
+                    let message = "forebay is shutting down. Try again in a moment.";
+                    let answer = Answer::new(Code::ShuttingDown, message).closing();
+                    return (Timeline::new(stats), Err(Without::Failed(answer)));
+                };
+                let head = match verdict.end {
+                    Ended::Head(head) => Ok(*head),
+                    Ended::Failed(answer) => Err(Without::Failed(answer)),
+                    Ended::Accepted(ticket) => Err(Without::Accepted(ticket)),
+                };
+                (verdict.timeline, head)
             }
         };
         (timeline, head.map(|head| Response::from_parts(head.parts, head.body)))
@@ -98,13 +101,12 @@ impl<'a> Scene<'a> {
     pub(super) async fn may_become_a_job(
         &self,
         route: &'a Arc<Route>,
-        parts: request::Parts,
-        target: &PathAndQuery,
-        onward: Onward,
+        sent: Sent<'_>,
         wish: Wish,
         timer: &mut LazyDeadline,
         timeline: &mut Timeline,
     ) -> Result<Reply<'a>, Answer> {
+        let Sent { parts, target, onward } = sent;
         let (prefers, overflow, body) = match wish {
             Wish::AtOnce { prefers, body } => {
                 return self.enqueue(route, parts, target, JobBody::Kept(body), timer, Some(prefers)).await;
@@ -127,12 +129,11 @@ impl<'a> Scene<'a> {
     pub(super) async fn may_be_known(
         &self,
         route: &'a Arc<Route>,
-        parts: request::Parts,
-        target: &PathAndQuery,
-        onward: Onward,
+        sent: Sent<'_>,
         payload: Payload,
         timeline: &mut Timeline,
     ) -> Result<Reply<'a>, Answer> {
+        let Sent { parts, target, onward } = sent;
         let settings = &route.settings;
         let expectation = header_expectation(settings, Mode::Race, &parts, target, &payload).await;
         let owner = queue::owner(Some(settings), &parts.headers);

@@ -14,7 +14,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Version, request};
 use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
-use super::beyond::{course, is_cached};
+use super::beyond::{Sent, course, is_cached};
 use super::intake::Intake;
 use super::jobs::no_store;
 use super::outgoing::{Carrier, OutBody};
@@ -222,11 +222,18 @@ impl<'a> Scene<'a> {
             }
         };
         if let Some(wish) = self.wish(settings, mode, &payload, &mut parts.headers) {
-            let story = self.may_become_a_job(route, taken(parts), &target, onward, wish, timer, timeline);
+            let story = self.may_become_a_job(
+                route,
+                Sent { parts: taken(parts), target: &target, onward },
+                wish,
+                timer,
+                timeline,
+            );
             return Box::pin(story).await;
         }
         if is_cached(settings, mode, &payload) {
-            let story = self.may_be_known(route, taken(parts), &target, onward, payload, timeline);
+            let story =
+                self.may_be_known(route, Sent { parts: taken(parts), target: &target, onward }, payload, timeline);
             return Box::pin(story).await;
         }
         let expectation = header_expectation(settings, mode, parts, &target, &payload).await;

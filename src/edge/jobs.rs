@@ -31,7 +31,7 @@ pub(super) enum Wish {
     /// At once, because its client asks for it.
     AtOnce { prefers: RespondAsync, body: Snapshot },
     /// If nothing has decided it by then.
-    Later { prefers: Option<RespondAsync>, overflow: race::Overflow, body: Snapshot },
+    Later { prefers: Option<RespondAsync>, overflow: race::OverflowPoint, body: Snapshot },
 }
 
 /// What is said where a request would have to become a job and there is no store.
@@ -62,8 +62,10 @@ impl Scene<'_> {
         let body = body.clone();
         let wish = match prefers {
             Some(prefers) if prefers.wait.is_none_or(|wait| wait.is_zero()) => Wish::AtOnce { prefers, body },
-            Some(RespondAsync { wait }) => Wish::Later { prefers, overflow: race::Overflow::new(after, wait), body },
-            None => Wish::Later { prefers, overflow: race::Overflow::new(after, None), body },
+            Some(RespondAsync { wait }) => {
+                Wish::Later { prefers, overflow: race::OverflowPoint::new(after, wait), body }
+            }
+            None => Wish::Later { prefers, overflow: race::OverflowPoint::new(after, None), body },
         };
         if prefers.is_some() {
             RespondAsync::remove(headers);

@@ -104,15 +104,15 @@ impl Queue {
 
 /// The owner that these fields name, on this route.
 pub fn owner(settings: Option<&RouteSettings>, headers: &HeaderMap) -> Option<Owner> {
-    let key = settings.and_then(|settings| settings.key.as_ref());
-    Owner::of(headers, key.map_or(&AUTHORIZATION, |key| &key.header))
+    Owner::of(headers, settings.map_or(&AUTHORIZATION, |settings| &settings.key_header))
 }
 
 /// What to say when the store did not do what it was asked for.
 pub fn unstored(error: &StoreError) -> Answer {
     match error {
         StoreError::Unavailable(why) => {
-            tracing::warn!(%why, "the store does not answer");
+            // That it is away is said once, by the store.
+            tracing::debug!(%why, "the store does not answer");
             let message =
                 "The store of jobs cannot be reached. Requests that need none are served; try again in a moment.";
             Answer::new(Code::StoreUnavailable, message).retry_after(1)

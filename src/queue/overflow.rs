@@ -30,7 +30,7 @@ pub struct Raced {
     /// Which deadline its attempts have.
     pub expectation: Expectation,
     /// When it becomes a job.
-    pub overflow: race::Overflow,
+    pub overflow: race::OverflowPoint,
     /// The job.
     pub asked: Asked,
     /// …and its body.
@@ -165,10 +165,7 @@ async fn go_on(
             let response = Response::from_parts(head.parts, head.body);
             execution::record(queue, route, lease, &outbound.method, response, None).await
         }
-        Err(failure) => {
-            let failed = race::Failed { failure, why: race::Why::Attempts };
-            Outcome::Failed(execution::failed(&failed, 1))
-        }
+        Err(failed) => Outcome::Failed(execution::failed(&failed, adopted.timeline().attempts())),
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use http::header::AUTHORIZATION;
-
 use super::RouteSettings;
 use crate::cache;
 use crate::job::Owner;
@@ -48,13 +46,12 @@ impl Route {
         owner: Option<Owner>,
         forwarded_is_known: bool,
     ) -> cache::Asked<'a> {
-        let key = self.settings.key.as_ref();
         cache::Asked {
             route: self.label(),
             base: &self.settings.base,
             outbound,
-            key_header: key.map_or(&AUTHORIZATION, |key| &key.header),
-            key_is_ours: key.is_some(),
+            key_header: &self.settings.key_header,
+            key_is_ours: self.settings.key.is_some(),
             owner,
             forwarded_is_known,
         }

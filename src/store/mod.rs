@@ -70,6 +70,9 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`StoreSettings::lease`]. Before that, jobs whose pause is over and jobs whose lease has run out become due again,
     /// the latter at their old place and without what they had recorded; one whose lease ran out for the [`MOST_CRASHES`]th
     /// time fails. With `most` = 0 nothing is taken, and all the rest happens.
+    ///
+    /// What was taken for somebody who dropped the call before it answered is given to the next one who claims from this
+    /// handle.
     fn claim(&self, most: usize) -> Pending<'_, Claims>;
 
     /// A piece of a leased job's request body, if it was put in pieces. None = it is not there: the job is lost.

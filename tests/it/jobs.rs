@@ -1,6 +1,8 @@
 //! Jobs: requests that outlive their clients (contract 6), on the embedded store.
 
+mod command;
 mod executing;
+mod operating;
 mod overflow;
 mod prefer;
 mod reading;
@@ -114,7 +116,7 @@ impl Follower {
     }
 
     /// Reads to the end, whatever it is.
-    fn to_the_end(mut self) -> Response {
+    fn read_to_the_end(mut self) -> Response {
         self.client.read_rest(&mut self.response);
         self.response
     }

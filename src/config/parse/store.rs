@@ -10,7 +10,7 @@ use crate::store::redis::RedisUrl;
 const LONGEST_QUEUE_NAME: usize = 64;
 const LONGEST_KEY_PREFIX: usize = 64;
 
-/// The URL of a Redis, which the store knows how to read. An error never contains any of it.
+/// The URL of a Redis, which the store can read. An error never contains any of it.
 pub(in crate::config) fn redis_url(text: &str) -> Parsed<String> {
     let url = text.trim();
     RedisUrl::parse(url)?;
@@ -61,46 +61,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_url_of_a_redis_is_that_of_a_server_of_sentinels_or_of_a_cluster() {
+    fn the_url_of_a_redis_is_one_that_the_store_reads() {
         for url in [
-            "redis://127.0.0.1",
             "redis://cache:6379/3",
-            "REDIS://cache",
-            "rediss://user:p%40ss@cache.example:6380/0",
-            "redis://:password@[::1]:6379",
-            "redis+sentinel://a:26379,b:26379,[::1]/main/0",
-            "rediss+sentinel://user:p,w@a,b:26379/main",
-            "redis+cluster://a:7000,b:7001",
-            "rediss+cluster://a",
+            "rediss://user:p%40ss@cache.example",
+            "redis+sentinel://a:26379,b/main/0",
+            "rediss+cluster://a,b:7001",
         ] {
-            assert_eq!(redis_url(url), Ok(url.to_owned()), "{url}");
+            assert_eq!(redis_url(&format!(" {url}\r\n")), Ok(url.to_owned()));
         }
-        assert_eq!(redis_url(" redis://a\r\n"), Ok("redis://a".into()));
-    }
-
-    #[test]
-    fn what_is_no_url_of_a_redis_is_refused_without_a_word_of_it() {
-        for url in [
-            "",
-            "hidden",
-            "hidden:6379",
-            "http://hidden",
-            "redis-sentinel://hidden",
-            "unix://hidden",
-            "redis:hidden",
-            "redis://",
-            "redis://:6379",
-            "redis:///hidden",
-            "redis://user:hidden@",
-            "redis://hidden:99999",
-            "redis://hidden:0",
-            "redis://hidden:port",
-            "redis://hid den",
-            "redis://hidden\u{7f}",
-            "redis://é.hidden",
-            "redis://a,,hidden",
-            "redis+sentinel://hidden,/main",
-        ] {
+        for url in ["", "hidden", "http://hidden", "redis://", "redis://u:hidden@", "redis+sentinel://a,,hidden/main"] {
             let error = redis_url(url).unwrap_err();
             assert!(!error.contains("hidden"), "{url}: {error}");
         }
@@ -146,15 +116,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_a_parser_panic_and_no_error_repeats_a_url(
-            text in any::<String>(),
-            rest in "(u:)?Zq7[!-~é ]{0,12}",
-            scheme in "rediss?(\\+sentinel|\\+cluster)?|unix",
-        ) {
+        fn no_text_makes_a_parser_panic(text in any::<String>()) {
             let _ = (queue_name(&text), key_prefix(&text), folder(&text), roles(&text), redis_url(&text));
-            if let Err(error) = redis_url(&format!("{scheme}://{rest}")) {
-                prop_assert!(!error.contains("Zq7"), "{}", error);
-            }
         }
     }
 }

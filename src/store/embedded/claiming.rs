@@ -148,6 +148,21 @@ fn next(desk: &Desk, now: UnixMillis) -> rusqlite::Result<Option<Duration>> {
     Ok(soonest.flatten().map(|until| UnixMillis::new(size(until)).since(now)))
 }
 
+/// Queues jobs again that nobody began with: a lease that is still the newest is given back, and counts as nothing.
+pub(super) fn hand_back(desk: &Desk, leases: &[Lease]) -> Outcome<()> {
+    for lease in leases {
+        let handed_back = desk.run(
+            "UPDATE jobs SET state = 'queued', leased_until = NULL WHERE id = ?1 AND state = 'running' AND fence = ?2",
+            params![lease.job.as_bytes(), int(lease.fence.get())],
+        )?;
+        if handed_back > 0 {
+            desk.tell(Topic::Queue);
+            desk.tell(Topic::Job(lease.job));
+        }
+    }
+    Ok(())
+}
+
 /// See [`Store::renew`](crate::store::Store::renew).
 pub(super) fn renew(desk: &Desk, leases: &[Lease]) -> Outcome<Vec<Lease>> {
     let until = int(desk.now().after(desk.limits().lease).get());

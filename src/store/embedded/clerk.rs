@@ -1,5 +1,6 @@
 //! A thread that serves callers: what many of them ask for at the same time, it does in one transaction.
 
+use std::convert;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use super::folder::OpenError;
 use crate::store::{Changes, Pending, StoreError};
 
 /// How long a caller waits. What nobody waits for any more is not begun.
-const PATIENCE: Duration = Duration::from_millis(2500);
+pub(super) const PATIENCE: Duration = Duration::from_millis(2500);
 /// How many callers may stand in line; more wait until there is room.
 const LINE: usize = 1024;
 /// How many are served by one transaction.
@@ -99,7 +100,18 @@ impl Clerk {
         T: Send + 'static,
         W: FnMut(&Desk) -> Outcome<T> + Send + 'static,
     {
-        self.queue_up(work, false)
+        self.queue_up(work, convert::identity, false)
+    }
+
+    /// The same, and what is answered is what `hand_over` makes of it: once it is done, whether or not it is still heard.
+    pub(super) fn ask_and<T, U, W, H>(&self, work: W, hand_over: H) -> Pending<'_, U>
+    where
+        T: Send + 'static,
+        U: Send + 'static,
+        W: FnMut(&Desk) -> Outcome<T> + Send + 'static,
+        H: FnOnce(T) -> U + Send + 'static,
+    {
+        self.queue_up(work, hand_over, false)
     }
 
     /// Has something stored: with a disk that is full the answer is [`StoreError::Full`]. Cancel-safe in the same way.
@@ -108,16 +120,18 @@ impl Clerk {
         T: Send + 'static,
         W: FnMut(&Desk) -> Outcome<T> + Send + 'static,
     {
-        self.queue_up(work, true)
+        self.queue_up(work, convert::identity, true)
     }
 
-    fn queue_up<T, W>(&self, work: W, needs_room: bool) -> Pending<'_, T>
+    fn queue_up<T, U, W, H>(&self, work: W, hand_over: H, needs_room: bool) -> Pending<'_, U>
     where
         T: Send + 'static,
+        U: Send + 'static,
         W: FnMut(&Desk) -> Outcome<T> + Send + 'static,
+        H: FnOnce(T) -> U + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let order = Order::Work(Box::new(Errand { work, needs_room, outcome: None, reply }));
+        let order = Order::Work(Box::new(Errand { work, needs_room, outcome: None, hand_over, reply }));
         Box::pin(async move {
             let served = async {
                 self.line.send(order).await.ok()?;
@@ -131,15 +145,12 @@ impl Clerk {
         })
     }
 
-    /// Serves those who stand in line, and ends the thread. Resolves when it has ended.
-    pub(super) async fn dismiss(&self) -> Result<(), StoreError> {
+    /// Serves those who stand in line, and ends the thread. Resolves when it has ended, however long that takes.
+    pub(super) async fn dismiss(&self) {
         let mut presence = self.presence.clone();
-        let left = async {
-            // If the line is closed it has left, or is about to.
-            let _ = self.line.send(Order::Leave).await;
-            while presence.changed().await.is_ok() {}
-        };
-        timeout(PATIENCE, left).await.map_err(|_| StoreError::Unavailable("the disk is slow".into()))
+        // If the line is closed it has left, or is about to.
+        let _ = self.line.send(Order::Leave).await;
+        while presence.changed().await.is_ok() {}
     }
 }
 
@@ -220,17 +231,20 @@ fn attempt(kind: Kind, desk: &Desk, works: &mut [Box<dyn Work>]) -> Result<(), F
 }
 
 /// What a caller asks for, what came of it, and where he waits.
-struct Errand<T, W> {
+struct Errand<T, U, W, H> {
     work: W,
     needs_room: bool,
     outcome: Option<Result<T, StoreError>>,
-    reply: oneshot::Sender<Result<T, StoreError>>,
+    hand_over: H,
+    reply: oneshot::Sender<Result<U, StoreError>>,
 }
 
-impl<T, W> Work for Errand<T, W>
+impl<T, U, W, H> Work for Errand<T, U, W, H>
 where
     T: Send,
+    U: Send,
     W: FnMut(&Desk) -> Outcome<T> + Send,
+    H: FnOnce(T) -> U + Send,
 {
     fn is_awaited(&self) -> bool {
         !self.reply.is_closed()
@@ -255,7 +269,10 @@ where
             }
             Some(Failure::Sqlite(error)) => unavailable(error.to_string()),
             Some(Failure::Panicked) => unavailable("a fault of the program".into()),
-            None => self.outcome.unwrap_or_else(|| unavailable("nothing was done".into())),
+            None => match self.outcome {
+                Some(outcome) => outcome.map(self.hand_over),
+                None => unavailable("nothing was done".into()),
+            },
         };
         // Whoever has gone in the meantime does not mind.
         let _ = self.reply.send(answer);

@@ -23,6 +23,7 @@ mod recording;
 mod rolls;
 mod schema;
 mod submitting;
+mod unheard;
 
 #[cfg(test)]
 mod crash_tests;
@@ -39,11 +40,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::timeout;
 
-use self::clerk::{Clerk, Kind};
+use self::clerk::{Clerk, Kind, PATIENCE};
 use self::desk::{Desk, Limits};
+use self::unheard::Unheard;
 use super::{
-    Batch, Changes, Claims, Counts, NewJob, Page, Pending, Retried, Standing, Store, StoreSettings, Submitted,
+    Batch, Changes, Claims, Counts, NewJob, Page, Pending, Retried, Standing, Store, StoreError, StoreSettings,
+    Submitted,
 };
 use crate::ids::JobId;
 use crate::job::{Lease, Record, Status};
@@ -56,6 +60,7 @@ pub struct EmbeddedStore {
     writing: Clerk,
     reading: Clerk,
     changes: Changes,
+    unheard: Unheard,
 }
 
 impl EmbeddedStore {
@@ -72,7 +77,7 @@ impl EmbeddedStore {
         let writing = move || Desk::writing(&path, &queue, limits);
         let (writing, share) = Clerk::hire(Kind::Writing, writing, changes.clone()).await?;
         let (reading, _) = Clerk::hire(Kind::Reading, move || Desk::reading(share), changes.clone()).await?;
-        Ok(Self { writing, reading, changes })
+        Ok(Self { writing, reading, changes, unheard: Unheard::default() })
     }
 }
 
@@ -90,7 +95,17 @@ impl Store for EmbeddedStore {
     }
 
     fn claim(&self, most: usize) -> Pending<'_, Claims> {
-        self.writing.ask(move |desk| claiming::claim(desk, most))
+        Box::pin(async move {
+            let left = self.unheard.leases();
+            let (handed_back, unheard) = (left.clone(), self.unheard.clone());
+            let claim = move |desk: &Desk| {
+                claiming::hand_back(desk, &left)?;
+                claiming::claim(desk, most)
+            };
+            let offer = self.writing.ask_and(claim, move |claims| unheard.offer(claims)).await?;
+            self.unheard.strike_off(&handed_back);
+            Ok(offer.accept())
+        })
     }
 
     fn body(&self, job: JobId, index: u32) -> Pending<'_, Option<Bytes>> {
@@ -140,7 +155,7 @@ impl Store for EmbeddedStore {
         let kept = self.writing.ask_for_room(move |desk| caching::cache(desk, key, &entry, ttl));
         Box::pin(async move {
             match kept.await {
-                Err(super::StoreError::Full) => Ok(()),
+                Err(StoreError::Full) => Ok(()),
                 kept => kept,
             }
         })
@@ -155,10 +170,19 @@ impl Store for EmbeddedStore {
     }
 
     fn close(&self) -> Pending<'_, ()> {
-        Box::pin(async {
+        let closed = async {
+            let left = self.unheard.leases();
+            if !left.is_empty() {
+                // If that cannot be, their leases run out.
+                let _ = self.writing.ask(move |desk| claiming::hand_back(desk, &left)).await;
+            }
             // In this order: SQLite folds its log into the database when the last connection ends, if that may write.
-            self.reading.dismiss().await?;
-            self.writing.dismiss().await
+            self.reading.dismiss().await;
+            self.writing.dismiss().await;
+        };
+        Box::pin(async {
+            let slow = |_| StoreError::Unavailable("the disk is slow".into());
+            timeout(PATIENCE, closed).await.map_err(slow)
         })
     }
 }

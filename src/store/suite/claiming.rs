@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
 use super::fixture::*;
 use crate::ids::ExecutionNo;
@@ -110,4 +111,26 @@ pub(crate) async fn jobs_of_another_queue_are_left_alone<P: Place>() {
     let store = reopened(&place, store, &here).await;
     let claims = store.claim(9).await.unwrap();
     assert_eq!(claims.jobs.iter().map(|job| job.lease.job).collect::<Vec<_>>(), [first]);
+}
+
+pub(crate) async fn what_was_claimed_for_somebody_who_has_gone_is_claimed_again<P: Place>() {
+    let (_place, store) = opened::<P>(&Limits::default()).await;
+    let mut left = HashSet::new();
+    for number in 0..30 {
+        left.insert(submit(&store, job(&format!("job {number}"))).await);
+        let mut going = store.claim(1);
+        // He goes before the answer comes, or when it is there already and he has not looked.
+        if let Ok(claims) = timeout(Duration::ZERO, &mut going).await {
+            claims.unwrap().jobs.iter().for_each(|job| assert!(left.remove(&job.lease.job)));
+        }
+        sleep(Duration::from_micros(number * 200)).await;
+        drop(going);
+    }
+    while !left.is_empty() {
+        let claimed = claim(&store).await;
+        assert_eq!(claimed.retries, 0);
+        assert!(left.remove(&claimed.lease.job));
+    }
+    let others = store.claim(9).await.unwrap();
+    assert_eq!((others.jobs.len(), others.taken_over), (0, 0));
 }

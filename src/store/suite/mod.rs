@@ -47,6 +47,7 @@ macro_rules! conformance {
                 a_claim_says_when_the_next_pause_ends,
                 a_claim_says_when_the_next_lease_ends,
                 jobs_of_another_queue_are_left_alone,
+                what_was_claimed_for_somebody_who_has_gone_is_claimed_again,
             ],
             crashes: [
                 a_job_whose_lease_ran_out_is_taken_over_at_its_old_place,

@@ -144,9 +144,9 @@ fn who_follows_reads_what_comes_when_it_comes() {
     resumed.reads("data: 2\n\n");
     second.open();
     for follower in followers.into_iter().chain([late]) {
-        assert_relayed(&follower.to_the_end(), 200, "data: 1\n\ndata: 2\n\ndata: 3\n\n");
+        assert_relayed(&follower.read_to_the_end(), 200, "data: 1\n\ndata: 2\n\ndata: 3\n\n");
     }
-    assert_relayed(&resumed.to_the_end(), 200, "data: 2\n\ndata: 3\n\n");
+    assert_relayed(&resumed.read_to_the_end(), 200, "data: 2\n\ndata: 3\n\n");
     wait_for(&forebay, &job, "completed");
     assert_relayed(&forebay.ask(&content_of(&job)), 200, "data: 1\n\ndata: 2\n\ndata: 3\n\n");
 }
@@ -181,7 +181,7 @@ fn followers_are_cut_when_the_job_runs_again() {
     let mut follower = Follower::of(&forebay, &job, 0);
     follower.reads("first");
     gate.open();
-    let cut = follower.to_the_end();
+    let cut = follower.read_to_the_end();
     assert!(!cut.is_complete() && cut.text() == "first", "{cut:?}");
     wait_for(&forebay, &job, "completed");
     assert_relayed(&forebay.ask(&content_of(&job)), 200, "second");
