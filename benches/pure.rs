@@ -18,7 +18,7 @@ use forebay::dialect::{self, Dialect, EventBoundary};
 use forebay::edge::{BodyScanner, Framing, HeadScanner, guard};
 use forebay::headers::{Notable, hop};
 use forebay::ids::AttemptNo;
-use forebay::race::{self, Input, Limits, Mode, Overflow, Plan, Quality, RetryBudget, Step};
+use forebay::race::{self, Input, Limits, Mode, OverflowPoint, Plan, Quality, RetryBudget, Step};
 use forebay::routes::{Route, Routes};
 use forebay::shutdown::Tasks;
 use forebay::size::ByteSize;
@@ -103,7 +103,7 @@ fn plan(c: &mut Criterion) {
         hedge_after: None,
         may_repeat: true,
         mode: Mode::Race,
-        overflow: Overflow::NEVER,
+        overflow: OverflowPoint::NEVER,
     };
     let at = |millis| Offset::new(Duration::from_millis(millis));
     c.bench_function("race/plan", |b| {

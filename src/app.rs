@@ -11,13 +11,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::{self, Admin, Sources};
 use crate::body::Quota;
+use crate::cache::Cache;
 use crate::config::{Listen, Settings, policy_in_words};
 use crate::edge::{self, Edge, Tls, TlsError, accept_loop};
 use crate::queue::Queue;
 use crate::race::RetryBudget;
 use crate::routes::{Route, RouteSettings, Routes};
 use crate::shutdown::{Shutdown, Tasks};
-use crate::store::{OpenError, Store};
+use crate::store::{Metered, OpenError, Store, StoreSettings};
 use crate::time::Human;
 use crate::upstream::{Pool, Resolver};
 
@@ -84,7 +85,7 @@ pub struct App {
     front: Tasks,
     /// What executes jobs.
     jobs: Tasks,
-    store: Option<Arc<dyn Store>>,
+    store: Option<Arc<Metered>>,
     routes: Routes,
 }
 
@@ -98,9 +99,10 @@ impl App {
             None => None,
         };
         let store = storage::open(settings.store.as_ref(), &shutdown, &back).await?;
-        let listener = match settings.queue.roles.front {
-            true => Some(bind(&settings.listen, "LISTEN_HOST and LISTEN_PORT").await?),
-            false => None,
+        let listener = if settings.queue.roles.front {
+            Some(bind(&settings.listen, "LISTEN_HOST and LISTEN_PORT").await?)
+        } else {
+            None
         };
         let address = match &listener {
             Some(listener) => {
@@ -120,9 +122,11 @@ impl App {
             back.spawn(Arc::clone(tls).watch(shutdown.clone()));
         }
         let quota = Quota::new(settings.max_buffered.as_usize());
-        let queue = store.as_ref().map(|store| {
-            let (store, routes, quota) = (Arc::clone(store), routes.clone(), Arc::clone(&quota));
-            Queue::new(store, settings.queue, routes, quota, shutdown.clone(), jobs.clone())
+        let any_store = store.clone().map(|store| store as Arc<dyn Store>);
+        let cache = Cache::new(settings.cache, any_store.clone(), Arc::clone(&quota), back.clone());
+        let queue = any_store.map(|store| {
+            let (routes, quota, cache) = (routes.clone(), Arc::clone(&quota), Arc::clone(&cache));
+            Queue::new(store, settings.queue, routes, quota, cache, shutdown.clone(), jobs.clone())
         });
         if let Some(queue) = &queue {
             queue.start(&back);
@@ -134,8 +138,10 @@ impl App {
                 quota: Arc::clone(&quota),
                 clients: Box::new(connections(&front, &shutdown)),
                 certificate: Box::new(expiry(tls.clone())),
+                jobs: jobs_to_show(store.as_ref(), queue.as_ref(), settings.store),
             };
-            let admin = Admin { health_path, source, shutdown: shutdown.clone(), sources };
+            let token = settings.admin_token.clone();
+            let admin = Admin { health_path, source, token, shutdown: shutdown.clone(), sources };
             back.spawn(run_admin(listener, Arc::new(admin), back.clone()));
         }
         if let Some(listener) = listener {
@@ -144,6 +150,7 @@ impl App {
                 routes: routes.clone(),
                 answers: settings.answers,
                 quota,
+                cache,
                 queue,
                 shutdown: shutdown.clone(),
                 streams: Tasks::default(),
@@ -207,6 +214,15 @@ impl App {
     }
 }
 
+/// What the admin listener shows of jobs: nothing without a store.
+fn jobs_to_show(
+    store: Option<&Arc<Metered>>,
+    queue: Option<&Arc<Queue>>,
+    settings: Option<StoreSettings>,
+) -> Option<admin::Jobs> {
+    Some(admin::Jobs { queue: Arc::clone(queue?), store: Arc::clone(store?), settings: settings? })
+}
+
 /// The routes with their pools. Routes whose pools would be the same share one, and its retry budget.
 fn open_routes(
     routes: Vec<RouteSettings>,
@@ -253,10 +269,10 @@ fn listen_error(listen: &Listen, variables: &'static str, source: io::Error) -> 
 async fn run_admin(listener: TcpListener, admin: Arc<Admin>, tasks: Tasks) {
     // Open until the very end: that the process is draining is what it has to tell.
     let until = admin.shutdown.cutting();
-    accept_loop(listener, admin::MAX_CONNECTIONS, until, |stream, _, permit| {
+    accept_loop(listener, admin::MAX_CONNECTIONS, until, |stream, peer, permit| {
         let admin = Arc::clone(&admin);
         tasks.spawn(async move {
-            admin::serve(stream, admin).await;
+            admin::serve(stream, peer.ip(), admin).await;
             drop(permit);
         });
     })

@@ -6,12 +6,13 @@
 use std::path::PathBuf;
 
 use forebay::{admin, config};
+use yaml_rust2::{Yaml, YamlLoader};
 
 /// What is run from.
 const DEPLOYMENT: [&str; 4] =
     ["Dockerfile", "compose.yaml", "deploy/forebay.service", "deploy/kubernetes-sidecar.yaml"];
 /// Names in those that are not forebay's: of builds, of compose, of clients, of the system.
-const OTHERS: [&str; 14] = [
+const OTHERS: [&str; 16] = [
     "AF_INET",
     "AF_INET6",
     "AF_NETLINK",
@@ -19,11 +20,13 @@ const OTHERS: [&str; 14] = [
     "CAP_NET_BIND_SERVICE",
     "CARGO_HOME",
     "CARGO_REGISTRY",
+    "COMPOSE_PROFILES",
     "FOREBAY_PORT",
     "LISTEN_SERVICE_HOST",
     "OPENAI_API_KEY",
     "OPENAI_BASE_URL",
     "PROXY_PORT",
+    "REDIS_IMAGE",
     "RUNTIME_IMAGE",
     "RUST_IMAGE",
 ];
@@ -94,6 +97,59 @@ fn what_forebay_is_deployed_with_agrees_with_the_defaults() {
 }
 
 #[test]
+fn jobs_outlive_the_container_and_the_service_or_there_are_none() {
+    for (name, line) in [
+        ("Dockerfile", "COPY --from=build --chown=65532:65532 --chmod=700 /data /data\n"),
+        ("Dockerfile", " DATA_DIR=/data\n"),
+        ("Dockerfile", "VOLUME [\"/data\"]\n"),
+        ("Dockerfile", "USER 65532:65532\n"),
+        (
+            "deploy/forebay.service",
+            "StateDirectory=forebay\nStateDirectoryMode=0700\nEnvironment=DATA_DIR=%S/forebay\n",
+        ),
+        ("deploy/kubernetes-sidecar.yaml", "- name: STORE\n              value: \"off\"\n"),
+    ] {
+        assert!(read(name).contains(line), "{name} does not contain {line:?}");
+    }
+    let compose = yaml("compose.yaml");
+    let forebay = &compose["services"]["forebay"];
+    assert_eq!(forebay["environment"]["DATA_DIR"].as_str(), Some("/data"));
+    assert_eq!(strings(&forebay["volumes"]), ["forebay-data:/data"]);
+    assert_eq!(forebay["read_only"].as_bool(), Some(true), "what is written anywhere else is an error, and seen");
+    for volume in ["forebay-data", "redis-data"] {
+        assert!(!compose["volumes"][volume].is_badvalue(), "{volume} is declared");
+    }
+}
+
+#[test]
+fn compose_has_a_redis_for_who_asks_for_it_that_loses_no_job() {
+    let text = read("compose.yaml");
+    let compose = yaml("compose.yaml");
+    let (forebay, redis) = (&compose["services"]["forebay"], &compose["services"]["redis"]);
+    assert_eq!(strings(&redis["profiles"]), ["redis"]);
+    assert!(redis["ports"].is_badvalue(), "there is no password: nobody outside may reach it");
+    let command = strings(&redis["command"]);
+    for (option, value) in [("--appendonly", "yes"), ("--appendfsync", "always"), ("--maxmemory-policy", "noeviction")]
+    {
+        assert!(command.windows(2).any(|pair| pair == [option, value]), "{option} {value} is not in {command:?}");
+    }
+    assert_eq!(strings(&redis["volumes"]), ["redis-data:/data"]);
+    // From the shell or .env, as the comment at the top says; the service has no other name.
+    assert!(!forebay["environment"]["REDIS_URL"].is_badvalue());
+    assert!(text.contains("REDIS_URL=redis://redis:6379 docker compose --profile redis up"));
+    // It ends before Redis does, and starts where there is none.
+    assert_eq!(forebay["depends_on"]["redis"]["required"].as_bool(), Some(false));
+}
+
+fn yaml(name: &str) -> Yaml {
+    YamlLoader::load_from_str(&read(name)).unwrap_or_else(|error| panic!("{name}: {error}")).remove(0)
+}
+
+fn strings(list: &Yaml) -> Vec<&str> {
+    list.as_vec().into_iter().flatten().map(|item| item.as_str().unwrap()).collect()
+}
+
+#[test]
 fn the_settings_that_the_readme_shows_are_accepted() {
     let readme = read("README.md");
     let blocks = readme.split("```ini\n").skip(1).map(|rest| rest.split("```").next().unwrap());
@@ -107,6 +163,34 @@ fn the_settings_that_the_readme_shows_are_accepted() {
             panic!("{block}{}", config::render_problems(&problems));
         }
     }
+}
+
+#[test]
+fn every_link_in_the_readme_leads_somewhere() {
+    let readme = read("README.md");
+    // What stands between fences is no Markdown.
+    let prose: Vec<&str> = readme.split("```").step_by(2).flat_map(str::lines).collect();
+    let anchors = anchors(prose.iter().filter(|line| line.starts_with('#')));
+    let links = prose.iter().flat_map(|line| line.split("](").skip(1)).filter_map(|rest| rest.split(')').next());
+    let is_lost = |link: &&str| match link.strip_prefix('#') {
+        Some(anchor) => !anchors.iter().any(|known| known == anchor),
+        None => !link.starts_with("https://") && !root().join(link).is_file(),
+    };
+    let lost: Vec<_> = links.filter(is_lost).collect();
+    assert!(lost.is_empty(), "README.md links to {lost:?}");
+}
+
+/// The anchors of headings: their words in lower case with `-` for blanks, and numbers where they are there already.
+fn anchors<'a>(headings: impl Iterator<Item = &'a &'a str>) -> Vec<String> {
+    let mut known: Vec<String> = Vec::new();
+    for heading in headings {
+        let words = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        let word: String = words.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect();
+        let free = (0..).map(|n| if n == 0 { word.clone() } else { format!("{word}-{n}") });
+        let anchor = free.into_iter().find(|anchor| !known.contains(anchor)).unwrap();
+        known.push(anchor);
+    }
+    known
 }
 
 #[test]
@@ -140,13 +224,17 @@ fn known(word: &str) -> bool {
     OTHERS.contains(&word) || variable(word).is_some() || file()
 }
 
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
 fn read(name: &str) -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name);
+    let path = root().join(name);
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{name} cannot be read: {error}"))
 }
 
 fn agrees(name: &str, expected: impl Fn(&str) -> String) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name);
+    let path = root().join(name);
     let update = std::env::var_os("UPDATE").is_some_and(|value| value == "1");
     let on_disk = match std::fs::read_to_string(&path) {
         Ok(text) => text,

@@ -19,6 +19,8 @@ pub enum Code {
     JobNotReady,
     /// The job has none, and will have none.
     JobFailed,
+    /// Only a job that failed, and whose request is still there, can be queued again.
+    JobNotRetryable,
     /// The method is not served here.
     MethodNotAllowed,
     /// The client was too slow.
@@ -66,6 +68,7 @@ impl Code {
             Self::JobNotFound => "job_not_found",
             Self::JobNotReady => "job_not_ready",
             Self::JobFailed => "job_failed",
+            Self::JobNotRetryable => "job_not_retryable",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::ClientTimeout => "client_timeout",
             Self::RecordingRestarted => "recording_restarted",
@@ -92,13 +95,10 @@ impl Code {
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::HostNotAllowed => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::JobNotFound => StatusCode::NOT_FOUND,
-            Self::JobNotReady => StatusCode::NOT_FOUND,
-            Self::JobFailed => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::JobNotFound | Self::JobNotReady | Self::JobFailed => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::RecordingRestarted => StatusCode::CONFLICT,
+            Self::JobNotRetryable | Self::RecordingRestarted => StatusCode::CONFLICT,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
@@ -114,8 +114,11 @@ impl Code {
 
     /// Whether it says something of a job, which is true only now and for one client.
     pub fn is_of_a_job(self) -> bool {
-        use Code::{JobFailed, JobNotFound, JobNotReady, RangeNotSatisfiable, RecordingRestarted};
-        matches!(self, JobNotFound | JobNotReady | JobFailed | RecordingRestarted | RangeNotSatisfiable)
+        use Code::{JobFailed, JobNotFound, JobNotReady, JobNotRetryable, RangeNotSatisfiable, RecordingRestarted};
+        matches!(
+            self,
+            JobNotFound | JobNotReady | JobFailed | JobNotRetryable | RecordingRestarted | RangeNotSatisfiable
+        )
     }
 
     /// The `type` of the error: whose turn it is to do something.
@@ -132,6 +135,7 @@ impl Code {
             | Self::JobNotFound
             | Self::JobNotReady
             | Self::JobFailed
+            | Self::JobNotRetryable
             | Self::MethodNotAllowed
             | Self::ClientTimeout
             | Self::RecordingRestarted

@@ -1,10 +1,10 @@
 //! The fields that every answer of forebay's own carries.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION, RETRY_AFTER, UPGRADE};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
-use super::{Answer, Source};
+use super::{Answer, Code, Source};
 use crate::ids::JobId;
 
 /// What is said of a job is true only now, and not for everybody.
@@ -58,6 +58,10 @@ impl Answer {
         headers.insert(ERROR, HeaderValue::from_static(self.code.as_str()));
         if self.code.is_of_a_job() {
             headers.insert(CACHE_CONTROL, NO_STORE);
+        }
+        if self.code == Code::Unauthorized {
+            // Which credentials are missing has to be said with every 401 (RFC 9110 §15.5.2).
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));

@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use super::StartError;
 use crate::shutdown::{Shutdown, Tasks};
-use crate::store::{self, Store, StoreSettings};
+use crate::store::{self, Metered, Store, StoreSettings};
 
 /// The proxy waits so long for a store that does not answer yet, and then opens without it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -18,25 +18,25 @@ pub(super) async fn open(
     settings: Option<&StoreSettings>,
     shutdown: &Shutdown,
     tasks: &Tasks,
-) -> Result<Option<Arc<dyn Store>>, StartError> {
+) -> Result<Option<Arc<Metered>>, StartError> {
     let Some(settings) = settings else { return Ok(None) };
     let store = match store::open(settings).await {
-        Ok(store) => store,
+        Ok(store) => Metered::new(store),
         Err(error) if settings.is_required => return Err(StartError::Store(error)),
         Err(error) => {
             tracing::warn!("{error}. Nothing asks for a store, so it goes on without one: no request becomes a job");
             return Ok(None);
         }
     };
-    if timeout(PATIENCE, answer(&*store)).await.is_ok() {
-        warn(&*store).await;
+    if timeout(PATIENCE, answer(&store)).await.is_ok() {
+        warn(&store).await;
     } else {
         tracing::warn!("the store does not answer yet: what needs none is served, and jobs once it does");
         let (store, cutting) = (Arc::clone(&store), shutdown.cutting());
         tasks.spawn(async move {
             tokio::select! {
                 () = cutting => {}
-                () = answer(&*store) => warn(&*store).await,
+                () = answer(&store) => warn(&store).await,
             }
         });
     }
@@ -44,14 +44,14 @@ pub(super) async fn open(
 }
 
 /// Says what should be changed about it.
-async fn warn(store: &dyn Store) {
+async fn warn(store: &Metered) {
     for warning in store.warnings().await.unwrap_or_default() {
         tracing::warn!("{warning}");
     }
 }
 
 /// Resolves when the store has answered once.
-async fn answer(store: &dyn Store) {
+async fn answer(store: &Metered) {
     while store.ping().await.is_err() {
         sleep(LOOK).await;
     }

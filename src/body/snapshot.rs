@@ -1,6 +1,5 @@
 //! A request body that can be sent as often as needed.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -13,7 +12,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::{Full, Held, Quota};
+use super::{Beginning, Full, Held, Quota};
 use crate::time::LazyDeadline;
 
 /// A complete request body, its trailers included. Cloning it copies no byte, and two attempts can send it at the same
@@ -36,31 +35,6 @@ pub enum Collected {
     Whole(Snapshot),
     /// It is longer than the cap. What was read of it comes first, then what is left in the body.
     Over(Beginning),
-}
-
-/// The first bytes of a body that was too long to be kept.
-#[derive(Debug, Default)]
-pub struct Beginning {
-    list: VecDeque<Bytes>,
-    held: Option<Held>,
-}
-
-impl Beginning {
-    /// Whether nothing was read.
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
-    /// Takes the next piece. With the last one it gives its part of the quota back: the rest of the body, which is not
-    /// kept, may take hours.
-    #[expect(clippy::should_implement_trait, reason = "a body is read once, and not iterated over")]
-    pub fn next(&mut self) -> Option<Bytes> {
-        let piece = self.list.pop_front();
-        if self.list.is_empty() {
-            self.held = None;
-        }
-        piece
-    }
 }
 
 /// What a body may cost until it is complete.
@@ -226,7 +200,7 @@ impl Parts {
     fn over(mut self, last: Bytes) -> Beginning {
         self.flush_tail();
         self.list.push(last);
-        Beginning { list: self.list.into(), held: Some(self.held) }
+        Beginning::new(self.list, self.held)
     }
 }
 

@@ -16,6 +16,7 @@ use super::single_flight::{Boarding, Duty, Flights};
 use super::{Asked, CacheKey, CacheKind, CacheSettings, MemorySettings};
 use crate::body::{Payload, Quota, Snapshot};
 use crate::shutdown::Tasks;
+use crate::size::ByteSize;
 use crate::stats::RouteStats;
 use crate::store::Store;
 
@@ -53,6 +54,12 @@ impl Cache {
     pub fn new(memory: MemorySettings, store: Option<Arc<dyn Store>>, quota: Arc<Quota>, tasks: Tasks) -> Arc<Self> {
         let (shelves, flights) = (Shelves::new(memory, store), Arc::default());
         Arc::new(Self { shelves, flights, quota, tasks })
+    }
+
+    /// One that keeps nothing, for whoever has no route that is cached.
+    pub fn nothing() -> Arc<Self> {
+        let memory = MemorySettings { max_entries: 0, max_bytes: ByteSize::new(0) };
+        Self::new(memory, None, Quota::new(0), Tasks::default())
     }
 
     /// Looks for an answer: among those that are kept, and among those that others have asked for just now. For the latter

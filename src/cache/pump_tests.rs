@@ -1,10 +1,12 @@
 //! How an answer is told to several, to its good or bad end.
 
-use std::pin::pin;
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::Body;
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout};
 
@@ -201,4 +203,39 @@ async fn an_announced_length_is_announced_to_all() {
     assert!(follower.body().is_end_stream(), "with its last byte, as hyper asks");
     drop(follower);
     assert_eq!(read(leader).await, Ok("12345".into()));
+}
+
+/// A body that knows which chunk is its last, and must not be asked for another.
+struct Counted(Option<Bytes>);
+
+impl Body for Counted {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.take().map_or(Poll::Pending, |data| Poll::Ready(Some(Ok(Frame::data(data)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.as_ref().map_or(0, |data| data.len() as u64))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_byte_of_a_known_length_is_the_end() {
+    let stage = Stage::new();
+    let response = http::Response::new(Counted(Some("last".into())));
+    let ((), leader) = stage.lead().await.run(async { ((), Ok::<_, ()>(response)) }).await;
+    let mut leader = leader.unwrap();
+    assert_eq!(next(&mut leader).await, Some("last".into()));
+    assert!(leader.body().is_end_stream());
+    // As hyper does it then.
+    drop(leader);
+    settle().await;
+    assert_eq!(read(stage.hit().await).await, Ok("last".into()));
+    assert!(stage.tasks.is_empty());
 }

@@ -28,7 +28,7 @@ enum Mood {
 /// A store that knows cache entries only.
 #[derive(Debug, Default)]
 struct Entries {
-    entries: Mutex<HashMap<[u8; 32], (Bytes, Duration)>>,
+    kept: Mutex<HashMap<[u8; 32], (Bytes, Duration)>>,
     mood: Mutex<Mood>,
     changes: Changes,
 }
@@ -56,12 +56,12 @@ fn no_job<T>() -> Pending<'static, T> {
 
 impl Store for Entries {
     fn cached(&self, key: [u8; 32]) -> Pending<'_, Option<Bytes>> {
-        self.answer(self.entries.lock().unwrap().get(&key).map(|(bytes, _)| bytes.clone()))
+        self.answer(self.kept.lock().unwrap().get(&key).map(|(bytes, _)| bytes.clone()))
     }
 
     fn cache(&self, key: [u8; 32], entry: Bytes, ttl: Duration) -> Pending<'_, ()> {
         if *self.mood.lock().unwrap() == Mood::Well {
-            self.entries.lock().unwrap().insert(key, (entry, ttl));
+            self.kept.lock().unwrap().insert(key, (entry, ttl));
         }
         self.answer(())
     }
@@ -141,7 +141,7 @@ fn stage() -> (Stage, Arc<Entries>) {
 async fn what_one_process_has_kept_another_finds() {
     let (stage, store) = stage();
     stage.fill(b"shared").await;
-    assert_eq!(store.entries.lock().unwrap().values().next().unwrap().1, stage.settings.ttl);
+    assert_eq!(store.kept.lock().unwrap().values().next().unwrap().1, stage.settings.ttl);
     let other = Stage::of(CacheKind::Store, Some(store));
     let (one, two) = tokio::join!(other.hit(), other.hit());
     assert_eq!(read(one).await, Ok("shared".into()));
@@ -152,7 +152,7 @@ async fn what_one_process_has_kept_another_finds() {
 async fn what_is_damaged_is_a_miss_and_is_replaced() {
     let (stage, store) = stage();
     stage.fill(b"good").await;
-    for (entry, _) in store.entries.lock().unwrap().values_mut() {
+    for (entry, _) in store.kept.lock().unwrap().values_mut() {
         let mut bytes = entry.to_vec();
         *bytes.last_mut().unwrap() ^= 1;
         *entry = bytes.into();

@@ -2,10 +2,9 @@
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -13,10 +12,8 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
 use super::check::refuse;
+use super::listener;
 use crate::config::{Listen, Settings};
-
-/// A forebay that needs longer than this to say that it is well is not.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks the proxy listener, or the admin one where `HEALTH_PATH` is off or the proxy speaks TLS. 0 = well, 1 = not, 78 = bad environment.
 pub fn run(vars: impl IntoIterator<Item = (OsString, OsString)>) -> ExitCode {
@@ -47,27 +44,12 @@ pub fn run(vars: impl IntoIterator<Item = (OsString, OsString)>) -> ExitCode {
 }
 
 fn ask(listen: &Listen, path: &str, is_tls: bool) -> io::Result<()> {
-    let stream = connect((listen.host.as_str(), listen.port).to_socket_addrs()?)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let stream = listener::connect(listen)?;
     if is_tls { exchange(tls(stream)?, path) } else { exchange(stream, path) }
 }
 
-/// Connects to the first address that answers. A name may have several (`localhost`), and the listener has the first one
-/// that it could bind.
-fn connect(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
-    let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
-    for address in addresses {
-        result = TcpStream::connect_timeout(&reachable(address), PATIENCE);
-        if result.is_ok() {
-            break;
-        }
-    }
-    result
-}
-
 fn exchange(mut stream: impl Read + Write, path: &str) -> io::Result<()> {
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    listener::send(&mut stream, "GET", path, None)?;
     let mut answer = [0; 12];
     stream.read_exact(&mut answer)?;
     if &answer == b"HTTP/1.1 200" {
@@ -128,36 +110,5 @@ impl ServerCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// "All addresses" is where to listen, not where to connect.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    address
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::TcpListener;
-
-    use super::*;
-
-    #[test]
-    fn every_address_of_a_name_is_tried() {
-        let open = TcpListener::bind("127.0.0.1:0").unwrap();
-        // Nobody listens there, and nobody will while the socket is bound.
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-        let closed = socket.local_addr().unwrap().as_socket().unwrap();
-        let open = open.local_addr().unwrap();
-        assert_eq!(connect([closed, open].into_iter()).unwrap().peer_addr().unwrap(), open);
-        assert!(connect([closed].into_iter()).is_err());
-        assert!(connect(std::iter::empty()).is_err());
     }
 }

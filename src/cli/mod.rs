@@ -4,6 +4,8 @@ pub mod check;
 pub mod demo;
 pub mod healthcheck;
 pub mod help;
+pub mod jobs;
+mod listener;
 mod paragraph;
 pub mod probe;
 pub mod serve;
@@ -19,6 +21,7 @@ pub fn run() -> ExitCode {
         ["check"] => check::run(env::vars_os()),
         ["healthcheck"] => healthcheck::run(env::vars_os()),
         ["demo"] => demo::run(),
+        ["jobs", ref further @ ..] => jobs::run(further, env::vars_os()),
         ["probe"] => probe::run(env::vars_os()),
         ["--help" | "-h" | "help"] => help::print(),
         ["--version" | "-V"] => help::print_version(),

@@ -14,8 +14,9 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Version, request};
 use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
+use super::beyond::{Sent, course, is_cached};
 use super::intake::Intake;
-use super::jobs::{JobBody, Wish, no_store};
+use super::jobs::no_store;
 use super::outgoing::{Carrier, OutBody};
 use super::respond::Door;
 use super::summary::Summary;
@@ -23,14 +24,15 @@ use super::upload::Upload;
 use super::{Edge, guard};
 use crate::answer::{Answer, Code};
 use crate::body::Payload;
+use crate::cache::AnswerBody;
 use crate::dialect::Dialect;
 use crate::headers::{Arrival, RespondAsync, hop, surplus, trailers, upgrade};
 use crate::ids::JobId;
-use crate::queue::{self, Queue, Raced};
-use crate::race::{self, Course, Expectation, Mode, RaceEnd, Timeline};
+use crate::queue::{self, Queue};
+use crate::race::{self, Expectation, Mode, RaceEnd, Timeline};
 use crate::routes::{Lane, Onward, Route, RouteSettings, outbound};
 use crate::time::LazyDeadline;
-use crate::upstream::{Head, Outbound, Switched, has_dot_segment};
+use crate::upstream::{Head, Outbound, ResponseBody, Switched, has_dot_segment};
 
 /// Serves one request: tells the story, and lets its end out through the one door.
 ///
@@ -76,11 +78,11 @@ pub(super) fn exchange(
         Ok(match end {
             Some(Ok(Reply::Health { is_read })) => door.health(is_read, summary),
             Some(Ok(Reply::Redirect { location, is_read })) => door.redirect(location, is_read, summary),
-            Some(Ok(Reply::Upstream { mut head, route, is_read, prefers })) => {
-                if let Some(prefers) = prefers {
-                    prefers.applied_wait(&mut head.parts.headers);
-                }
+            Some(Ok(Reply::Upstream { head, route, is_read })) => {
                 door.relay(*head, route.settings.stream_idle, is_read, timer, summary)
+            }
+            Some(Ok(Reply::Shared { response, is_hit, route, prefers })) => {
+                door.share(*response, is_hit, prefers, route.settings.stream_idle, timer, summary)
             }
             Some(Ok(Reply::Accepted { location, job, prefers })) => door.accepted(location, job, prefers, summary),
             Some(Ok(Reply::Document { json, is_read })) => door.document(json, is_read, summary),
@@ -132,6 +134,12 @@ pub(super) enum Reply<'a> {
         head: Box<Head>,
         route: &'a Route,
         is_read: bool,
+    },
+    /// An answer that the cache had a part in, or that might have become a job.
+    Shared {
+        response: Box<Response<AnswerBody<ResponseBody>>>,
+        is_hit: Option<bool>,
+        route: &'a Route,
         prefers: Option<RespondAsync>,
     },
     Switched {
@@ -214,7 +222,18 @@ impl<'a> Scene<'a> {
             }
         };
         if let Some(wish) = self.wish(settings, mode, &payload, &mut parts.headers) {
-            let story = self.may_become_a_job(route, taken(parts), &target, onward, wish, timer, timeline);
+            let story = self.may_become_a_job(
+                route,
+                Sent { parts: taken(parts), target: &target, onward },
+                wish,
+                timer,
+                timeline,
+            );
+            return Box::pin(story).await;
+        }
+        if is_cached(settings, mode, &payload) {
+            let story =
+                self.may_be_known(route, Sent { parts: taken(parts), target: &target, onward }, payload, timeline);
             return Box::pin(story).await;
         }
         let expectation = header_expectation(settings, mode, parts, &target, &payload).await;
@@ -225,40 +244,12 @@ impl<'a> Scene<'a> {
             outbound.body.leave();
         }
         match end {
-            RaceEnd::Committed(committed) => {
-                Ok(Reply::Upstream { head: Box::new(committed.head), route, is_read, prefers: None })
-            }
+            RaceEnd::Committed(committed) => Ok(Reply::Upstream { head: Box::new(committed.head), route, is_read }),
             RaceEnd::Failed(failed) => {
                 let answer = race::failure_in_words(&failed, timeline.attempts());
                 Err(if is_read { answer } else { answer.closing() })
             }
         }
-    }
-
-    /// The story of a race that may become a job.
-    async fn may_become_a_job(
-        &self,
-        route: &'a Arc<Route>,
-        parts: request::Parts,
-        target: &PathAndQuery,
-        onward: Onward,
-        wish: Wish,
-        timer: &mut LazyDeadline,
-        timeline: &mut Timeline,
-    ) -> Result<Reply<'a>, Answer> {
-        let (prefers, overflow, body) = match wish {
-            Wish::AtOnce { prefers, body } => {
-                return self.enqueue(route, parts, target, JobBody::Kept(body), timer, Some(prefers)).await;
-            }
-            Wish::Later { prefers, overflow, body } => (prefers, overflow, body),
-        };
-        let settings = &route.settings;
-        let payload = Payload::Kept(body.clone());
-        let expectation = header_expectation(settings, Mode::Race, &parts, target, &payload).await;
-        let asked = self.asked(route, parts.clone(), target)?;
-        let outbound = outbound(settings, self.edge.settings.hop(self.arrival), parts, onward, payload);
-        let raced = Raced { route: Arc::clone(route), outbound, expectation, overflow, asked, body };
-        self.race_or_enqueue(route, raced, prefers, timeline).await
     }
 
     /// RFC 6455 §4.1: a GET of HTTP/1.1, and no body.
@@ -287,7 +278,7 @@ impl<'a> Scene<'a> {
             RaceEnd::Committed(mut committed) => match committed.head.switched.take() {
                 Some(upstream) => Ok(Reply::Switched { head: Box::new(committed.head), upstream, route }),
                 None if is_codex && has_no_websocket(committed.head.parts.status) => Err(upgrade_failed()),
-                None => Ok(Reply::Upstream { head: Box::new(committed.head), route, is_read: true, prefers: None }),
+                None => Ok(Reply::Upstream { head: Box::new(committed.head), route, is_read: true }),
             },
             RaceEnd::Failed(_) if is_codex => Err(upgrade_failed()),
             RaceEnd::Failed(failed) => Err(race::failure_in_words(&failed, timeline.attempts())),
@@ -298,11 +289,6 @@ impl<'a> Scene<'a> {
 /// The head of a request, to be made another of. Nothing is left of it where it was.
 fn taken(parts: &mut request::Parts) -> request::Parts {
     mem::replace(parts, Request::new(()).into_parts().0)
-}
-
-fn course(route: &Route, mode: Mode) -> Course<'_> {
-    let Route { settings, pool, budget, hedge_budget, .. } = route;
-    Course { pool, policy: &settings.policy, budget, hedge_budget, mode }
 }
 
 impl Edge {
@@ -357,7 +343,7 @@ fn has_no_websocket(status: StatusCode) -> bool {
 }
 
 /// Which header deadline applies. Nobody looks where both are the same, or where nothing is kept to look into.
-async fn header_expectation(
+pub(super) async fn header_expectation(
     settings: &RouteSettings,
     mode: Mode,
     parts: &request::Parts,

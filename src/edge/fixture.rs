@@ -9,6 +9,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{Edge, EdgeSettings};
 use crate::body::Quota;
+use crate::cache::Cache;
 use crate::headers::{Arrival, Forwarded, TrustedProxies};
 use crate::race::RetryBudget;
 use crate::routes::{AnswerSettings, Route, RouteSettings, Routes};
@@ -52,6 +53,7 @@ pub(super) fn edge_with(change: impl FnOnce(&mut RouteSettings)) -> (Arc<Edge>, 
         routes: Routes::new([Route::new(settings, pool, budget)]),
         answers: AnswerSettings::for_tests(),
         quota: Quota::new(1 << 30),
+        cache: Cache::nothing(),
         queue: None,
         shutdown: Shutdown::default(),
         streams: Tasks::default(),

@@ -44,7 +44,7 @@ impl Scene<'_> {
         }
         let length = body.size_hint().exact();
         if settings.chunked == Chunked::Bypass && length.is_none() {
-            return match settings.oversize {
+            return match oversize(settings, lane) {
                 Oversize::Reject => Ok(self.pass_on(Beginning::default(), body)),
                 Oversize::Stream | Oversize::Queue | Oversize::Redirect => {
                     self.oversized(settings, lane, Beginning::default(), body)
@@ -79,7 +79,7 @@ impl Scene<'_> {
         body: Upload,
     ) -> Result<Intake, Answer> {
         let most = settings.jobs.max_body;
-        match settings.oversize {
+        match oversize(settings, lane) {
             Oversize::Reject if lane == Lane::Queue => Err(too_large_for_a_job(most)),
             Oversize::Reject => Err(too_large(settings.max_request_body)),
             Oversize::Stream => Ok(self.pass_on(beginning, body)),
@@ -93,5 +93,13 @@ impl Scene<'_> {
     fn pass_on(&self, beginning: Beginning, body: Upload) -> Intake {
         let passing = Passing::new(beginning, body, self.edge.settings.body_timeout);
         Intake::Payload(Payload::Passing(passing), Mode::Once)
+    }
+}
+
+/// What `OVERSIZE` says on this lane: its default is another one on the queue lane.
+fn oversize(settings: &RouteSettings, lane: Lane) -> Oversize {
+    match lane {
+        Lane::Queue => settings.queue_oversize,
+        Lane::Race | Lane::Stream | Lane::Redirect => settings.oversize,
     }
 }

@@ -1,7 +1,5 @@
 //! Requests that become jobs, and requests about jobs.
 
-use std::sync::Arc;
-
 use http::header::HeaderValue;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, request};
@@ -13,8 +11,8 @@ use crate::answer::{Answer, Code};
 use crate::body::{Beginning, Payload, Snapshot};
 use crate::headers::RespondAsync;
 use crate::job::requested_timeout;
-use crate::queue::{self, Asked, Ended, Queue, Raced, Ticket, Unsubmitted};
-use crate::race::{self, Mode, Timeline};
+use crate::queue::{self, Asked, Queue, Ticket, Unsubmitted};
+use crate::race::{self, Mode};
 use crate::routes::{EndToEnd, Overflow, OverflowSettings, Route, RouteSettings, as_sent};
 use crate::size::ByteSize;
 use crate::store::Start;
@@ -33,7 +31,7 @@ pub(super) enum Wish {
     /// At once, because its client asks for it.
     AtOnce { prefers: RespondAsync, body: Snapshot },
     /// If nothing has decided it by then.
-    Later { prefers: Option<RespondAsync>, overflow: race::Overflow, body: Snapshot },
+    Later { prefers: Option<RespondAsync>, overflow: race::OverflowPoint, body: Snapshot },
 }
 
 /// What is said where a request would have to become a job and there is no store.
@@ -58,40 +56,21 @@ impl Scene<'_> {
             return None;
         }
         let prefers = RespondAsync::of(headers);
+        if prefers.is_none() && overflow != Overflow::Always {
+            return None;
+        }
         let body = body.clone();
         let wish = match prefers {
             Some(prefers) if prefers.wait.is_none_or(|wait| wait.is_zero()) => Wish::AtOnce { prefers, body },
-            Some(RespondAsync { wait }) => Wish::Later { prefers, overflow: race::Overflow::new(after, wait), body },
-            None if overflow == Overflow::Always => {
-                Wish::Later { prefers, overflow: race::Overflow::new(after, None), body }
+            Some(RespondAsync { wait }) => {
+                Wish::Later { prefers, overflow: race::OverflowPoint::new(after, wait), body }
             }
-            None => return None,
+            None => Wish::Later { prefers, overflow: race::OverflowPoint::new(after, None), body },
         };
         if prefers.is_some() {
             RespondAsync::remove(headers);
         }
         Some(wish)
-    }
-
-    /// Runs a race that may become a job.
-    pub(super) async fn race_or_enqueue<'b>(
-        &self,
-        route: &'b Arc<Route>,
-        raced: Raced,
-        prefers: Option<RespondAsync>,
-        timeline: &mut Timeline,
-    ) -> Result<Reply<'b>, Answer> {
-        let queue = self.edge.queue.as_ref().ok_or_else(no_store)?;
-        let Some(verdict) = queue.race(raced).await else {
-            let message = "forebay is shutting down. Try again in a moment.";
-            return Err(Answer::new(Code::ShuttingDown, message).closing());
-        };
-        *timeline = verdict.timeline;
-        match verdict.end {
-            Ended::Head(head) => Ok(Reply::Upstream { head, route, is_read: true, prefers }),
-            Ended::Accepted(ticket) => accepted(queue, ticket, prefers),
-            Ended::Failed(answer) => Err(answer),
-        }
     }
 
     /// Makes a job of a request. Where the client asked for it, that is said.
@@ -145,6 +124,7 @@ impl Scene<'_> {
             was_framed,
             timeout: requested.unwrap_or(settings.jobs.timeout),
             retention: settings.jobs.retention,
+            forwarded_is_known: self.is_known(self.edge.settings.forwarded_jobs),
         })
     }
 

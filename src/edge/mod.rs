@@ -4,6 +4,7 @@
 //! socket, `exchange` tells the story of one request, `respond` is the one door out, and `tunnel` is what an upgraded
 //! connection becomes.
 
+mod beyond;
 pub mod certificate;
 mod clocks;
 mod exchange;
@@ -42,6 +43,7 @@ pub use tls::{Tls, TlsError};
 pub use tunnel::carry;
 
 use crate::body::Quota;
+use crate::cache::Cache;
 use crate::headers::Arrival;
 use crate::queue::Queue;
 use crate::routes::{AnswerSettings, Routes};
@@ -58,6 +60,8 @@ pub struct Edge {
     pub answers: AnswerSettings,
     /// What buffered bodies are taken from.
     pub quota: Arc<Quota>,
+    /// The answers that are kept.
+    pub cache: Arc<Cache>,
     /// Where requests become jobs; none = there is no store.
     pub queue: Option<Arc<Queue>>,
     /// When to stop.

@@ -12,6 +12,7 @@ use super::http1::Turn;
 use super::http2::{Stream, StreamBody};
 use super::summary::Summary;
 use crate::body::{BrokenOff, End, Report, Watched};
+use crate::cache::AnswerBody;
 use crate::recording::Reader;
 use crate::time::LazyDeadline;
 use crate::upstream::ResponseBody;
@@ -74,6 +75,8 @@ pub(super) enum Content {
     Relayed(Watched<ResponseBody, Summary>),
     /// The upstream's answer, as it was recorded. In a box: it is rare, and large.
     Recorded(Box<Watched<Reader, Summary>>),
+    /// The upstream's answer, in which the cache had a part. In a box, as above.
+    Shared(Box<Watched<AnswerBody<ResponseBody>, Summary>>),
     /// The tunnel begins here.
     Switched,
 }
@@ -94,6 +97,7 @@ impl Body for Content {
             Self::Own { body, .. } => Poll::Ready(body.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Relayed(body) => Pin::new(body).poll_frame(cx),
             Self::Recorded(body) => Pin::new(&mut **body).poll_frame(cx),
+            Self::Shared(body) => Pin::new(&mut **body).poll_frame(cx),
             Self::Switched => Poll::Ready(None),
         }
     }
@@ -103,6 +107,7 @@ impl Body for Content {
             Self::Own { body, .. } => body.as_ref().is_none_or(Bytes::is_empty),
             Self::Relayed(body) => body.is_end_stream(),
             Self::Recorded(body) => body.is_end_stream(),
+            Self::Shared(body) => body.is_end_stream(),
             Self::Switched => true,
         }
     }
@@ -112,6 +117,7 @@ impl Body for Content {
             Self::Own { body, .. } => SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64)),
             Self::Relayed(body) => body.size_hint(),
             Self::Recorded(body) => body.size_hint(),
+            Self::Shared(body) => body.size_hint(),
             Self::Switched => SizeHint::with_exact(0),
         }
     }

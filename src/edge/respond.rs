@@ -12,6 +12,7 @@ use super::summary::Summary;
 use super::tunnel::Tunnel;
 use crate::answer::{self, Answer, Source};
 use crate::body::{Watch, Watched};
+use crate::cache::AnswerBody;
 use crate::dialect::{self, Dialect};
 use crate::headers::{RespondAsync, framing, hop, media, upgrade};
 use crate::ids::JobId;
@@ -19,7 +20,7 @@ use crate::queue;
 use crate::routes::AnswerSettings;
 use crate::shutdown::Shutdown;
 use crate::time::LazyDeadline;
-use crate::upstream::{Head, Switched};
+use crate::upstream::{Head, ResponseBody, Switched};
 
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
@@ -149,11 +150,37 @@ impl Door<'_> {
         if !is_read {
             hop::close(response.headers_mut());
         }
+        let watch = self.pass_on(&mut response, idle, &mut summary);
+        response.map(|body| self.carrier.send(Content::Relayed(Watched::new(body, watch, timer, summary))))
+    }
+
+    /// An answer that the cache had a part in: kept, or shared with others. `is_hit` is none where it had none.
+    pub(super) fn share(
+        &self,
+        mut response: Response<AnswerBody<ResponseBody>>,
+        is_hit: Option<bool>,
+        prefers: Option<RespondAsync>,
+        idle: Option<Duration>,
+        timer: LazyDeadline,
+        mut summary: Summary,
+    ) -> Response<OutBody> {
+        hop::strip_response(response.headers_mut(), &self.answers.source.name, self.takes_trailers);
+        if let Some(is_hit) = is_hit {
+            hop::tell_cache_status(response.headers_mut(), is_hit);
+        }
+        if let Some(prefers) = prefers {
+            prefers.applied_wait(response.headers_mut());
+        }
+        let watch = self.pass_on(&mut response, idle, &mut summary);
+        response.map(|body| self.carrier.send(Content::Shared(Box::new(Watched::new(body, watch, timer, summary)))))
+    }
+
+    /// What every answer of the upstream's is told and watched for.
+    fn pass_on<B>(&self, response: &mut Response<B>, idle: Option<Duration>, summary: &mut Summary) -> Watch {
         let events = media::is_open_event_stream(response.headers()).then_some(self.dialect);
         summary.relayed(response.status(), response.headers());
-        self.stamp(&mut response, &summary);
-        let watch = Watch { idle, events, shutdown: self.shutdown.clone() };
-        response.map(|body| self.carrier.send(Content::Relayed(Watched::new(body, watch, timer, summary))))
+        self.stamp(response, summary);
+        Watch { idle, events, shutdown: self.shutdown.clone() }
     }
 
     /// The upstream's `101`. What follows is no HTTP: the connection becomes a tunnel.

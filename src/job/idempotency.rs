@@ -62,7 +62,9 @@ mod tests {
     fn a_key_is_known_within_its_owner_and_route_and_a_request_by_all_that_it_asks() {
         let of = |owner, route, key: &str, method, target, body: &[&str]| {
             let mut request = Fingerprint::of(method, target);
-            body.iter().for_each(|piece| request.update(piece.as_bytes()));
+            for piece in body {
+                request.update(piece.as_bytes());
+            }
             Idempotency::new(owner, route, key.as_bytes(), request)
         };
         let owner = Some(Owner::new([7; 32]));

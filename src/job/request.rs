@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method};
 
-use super::Damaged;
 use super::encoding::{Decoder, Encoder};
+use super::{Damaged, Owner};
 
 /// A request as a worker needs it. It never names an upstream: the worker applies its own route of that name.
 #[derive(Clone, Debug)]
@@ -24,6 +24,10 @@ pub struct StoredRequest {
     pub trailers: HeaderMap,
     /// What one execution may take.
     pub timeout: Duration,
+    /// Whose request it is: their answers are not the cache's to mix up.
+    pub owner: Option<Owner>,
+    /// `X-Forwarded-*` is forebay's own, or that of somebody who is believed.
+    pub forwarded_is_known: bool,
 }
 
 /// The first byte of the encoding.
@@ -41,6 +45,8 @@ impl StoredRequest {
             .number(self.was_framed.into())
             .fields(&self.trailers)
             .number(u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX))
+            .bytes(self.owner.map(Owner::get).as_ref().map_or(&[], |owner| &owner[..]))
+            .number(self.forwarded_is_known.into())
             .finish()
     }
 
@@ -58,6 +64,11 @@ impl StoredRequest {
             was_framed: decoder.number()? != 0,
             trailers: decoder.fields()?,
             timeout: Duration::from_millis(decoder.number()?),
+            owner: match decoder.bytes()? {
+                [] => None,
+                digest => Some(Owner::new(digest.try_into().map_err(|_| Damaged)?)),
+            },
+            forwarded_is_known: decoder.number()? != 0,
         };
         decoder.end()?;
         Ok(request)
@@ -84,6 +95,8 @@ mod tests {
             was_framed: true,
             trailers: HeaderMap::from_iter([(HeaderName::from_static("t"), HeaderValue::from_static("1"))]),
             timeout: Duration::from_millis(90_001),
+            owner: Some(Owner::new([7; 32])),
+            forwarded_is_known: true,
         };
         let bytes = request.encode();
         let back = StoredRequest::decode(&bytes).unwrap();

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
-use http::{Method, StatusCode};
+use http::{Method, Response, StatusCode};
+use http_body::Body;
 use tokio::time::{Instant, timeout};
 
 use super::body::{self, NoBody};
@@ -13,15 +15,16 @@ use super::lease::Kept;
 use super::{Queue, unstored};
 use crate::answer::{Breakage, Code};
 use crate::body::{BrokenOff, End, Report, Watch, Watched};
+use crate::cache::{AnswerBody, Look};
 use crate::headers::hop;
 use crate::job::{Fault, Lease, StoredHead, StoredRequest};
-use crate::race::{self, Course, Expectation, Mode, RaceEnd, Timeline};
+use crate::race::{self, Committed, Course, Expectation, Mode, RaceEnd, Timeline};
 use crate::recording::{Unwritten, Writer};
 use crate::routes::{EndToEnd, Onward, Route};
 use crate::store::{Batch, Claimed, NewBody, Settle, Standing, StoreError};
 use crate::telemetry::Escaped;
 use crate::time::{Human, LazyDeadline};
-use crate::upstream::{Head, Outbound};
+use crate::upstream::{Outbound, ResponseBody};
 
 /// The pause before a result is written again that the store did not take.
 const AGAIN: Duration = Duration::from_millis(250);
@@ -237,48 +240,92 @@ async fn run(
         Err(NoBody::Lost) => return Outcome::Failed(Failed::finally(lost())),
         Err(NoBody::Store(error)) => return Outcome::Failed(Failed::in_transport(unreadable(&error))),
     };
+    let (owner, is_known) = (request.owner, request.forwarded_is_known);
     let end_to_end = EndToEnd::kept(request.headers, request.was_framed, &request.trailers);
     let outbound = end_to_end.outbound(settings, request.method, onward, kept.payload);
+    let method = outbound.method.clone();
+    let look = queue.cache.look(&settings.cache, &route.asked(&outbound, owner, is_known), &route.stats).await;
+    let (cache, result) = match look {
+        Look::Off => (None, respond(route, &outbound, timeline).await.map(|response| response.map(AnswerBody::Own))),
+        Look::Hit(response) => (Some(true), Ok(response.map(AnswerBody::from))),
+        Look::Lead(lead) => {
+            let (note, result) = lead.run(respond_for_all(Arc::clone(route), outbound)).await;
+            *timeline = note;
+            (Some(false), result)
+        }
+        Look::Alone => {
+            let result = respond(route, &outbound, timeline).await;
+            (Some(false), result.map(|response| response.map(AnswerBody::Own)))
+        }
+    };
+    match result {
+        Ok(response) => {
+            if retries < settings.jobs.max_retries && settings.jobs.retry_statuses.contains(&response.status()) {
+                return Outcome::Failed(refused(&response));
+            }
+            record(queue, route, lease, &method, response, cache).await
+        }
+        Err(_) if kept.is_lost.load(Relaxed) => Outcome::Failed(Failed::finally(lost())),
+        Err(failed) => Outcome::Failed(self::failed(&failed, timeline.attempts())),
+    }
+}
+
+/// Asks the upstream, as one execution does.
+async fn respond(
+    route: &Route,
+    outbound: &Outbound,
+    timeline: &mut Timeline,
+) -> Result<Response<ResponseBody>, race::Failed> {
     let course = Course {
         pool: &route.pool,
-        policy: &settings.policy,
-        mode: Mode::Job { header_deadline: settings.jobs.header_deadline },
+        policy: &route.settings.policy,
+        mode: Mode::Job { header_deadline: route.settings.jobs.header_deadline },
         budget: &route.budget,
         hedge_budget: &route.hedge_budget,
     };
     let mut timer = LazyDeadline::default();
-    match race::run(course, &outbound, Expectation::EarlyHead, &mut timer, timeline).await {
-        RaceEnd::Committed(committed) => {
-            let head = committed.head;
-            if retries < settings.jobs.max_retries && settings.jobs.retry_statuses.contains(&head.parts.status) {
-                return Outcome::Failed(refused(&head));
-            }
-            record(queue, route, lease, &outbound, head).await
-        }
-        RaceEnd::Failed(_) if kept.is_lost.load(Relaxed) => Outcome::Failed(Failed::finally(lost())),
-        RaceEnd::Failed(failed) => Outcome::Failed(self::failed(&failed, timeline.attempts())),
+    match race::run(course, outbound, Expectation::EarlyHead, &mut timer, timeline).await {
+        RaceEnd::Committed(Committed { head }) => Ok(Response::from_parts(head.parts, head.body)),
+        RaceEnd::Failed(failed) => Err(failed),
     }
 }
 
-/// Records a response to its end. Unless its status is one that is repeated, it is the result.
-pub(super) async fn record(
+/// The same by somebody who owns all that it needs, because others may wait for the answer as well.
+async fn respond_for_all(
+    route: Arc<Route>,
+    outbound: Outbound,
+) -> (Timeline, Result<Response<ResponseBody>, race::Failed>) {
+    let mut timeline = Timeline::new(Arc::clone(&route.stats));
+    let result = respond(&route, &outbound, &mut timeline).await;
+    (timeline, result)
+}
+
+/// Records a response to its end: it is the result. `is_hit` says whether the cache had it; none = it was not asked.
+pub(super) async fn record<B>(
     queue: &Arc<Queue>,
     route: &Arc<Route>,
     lease: Lease,
-    outbound: &Outbound,
-    head: Head,
-) -> Outcome {
+    method: &Method,
+    response: Response<B>,
+    is_hit: Option<bool>,
+) -> Outcome
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let settings = &route.settings;
-    let mut parts = head.parts;
+    let (mut parts, body) = response.into_parts();
     hop::strip_response(&mut parts.headers, &settings.answers.source.name, true);
+    if let Some(is_hit) = is_hit {
+        hop::tell_cache_status(&mut parts.headers, is_hit);
+    }
     let is_bodiless = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if outbound.method == Method::HEAD || is_bodiless {
+    if *method == Method::HEAD || is_bodiless {
         // It is replayed to a GET, whose body would have to have that length.
         parts.headers.remove(CONTENT_LENGTH);
     }
     let head_kept = StoredHead { status: parts.status, headers: parts.headers };
     let watch = Watch { idle: settings.stream_idle, events: None, shutdown: queue.shutdown.clone() };
-    let body = Watched::new(head.body, watch, LazyDeadline::default(), Nobody);
+    let body = Watched::new(body, watch, LazyDeadline::default(), Nobody);
     let writer = Writer::new(Arc::clone(&queue.store), lease, &head_kept, settings.jobs.max_response.get());
     match writer.write(body, settings.jobs.retention).await {
         Ok(()) => Outcome::Completed,
@@ -319,10 +366,10 @@ pub(super) fn failed(failed: &race::Failed, attempts: u32) -> Failed {
 }
 
 /// An answer that does not count, because of its status.
-fn refused(head: &Head) -> Failed {
-    let status = head.parts.status.as_u16();
+fn refused<B>(response: &Response<B>) -> Failed {
+    let status = response.status().as_u16();
     let message = format!("the upstream answered with {status}, which is repeated (JOB_RETRY_STATUSES)");
-    let pause = race::retry_after(&head.parts.headers, SystemTime::now()).unwrap_or_default();
+    let pause = race::retry_after(response.headers(), SystemTime::now()).unwrap_or_default();
     Failed { fault: Fault::new(Code::UpstreamRequestError.as_str(), message), again: Some(pause) }
 }
 

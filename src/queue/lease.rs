@@ -52,6 +52,11 @@ impl Keeper {
         Kept { lease, lost, cancelled, keeper: Arc::clone(self) }
     }
 
+    /// How many leases are kept.
+    pub(super) fn count(&self) -> usize {
+        self.held().len()
+    }
+
     /// Renews every third of a lease, until everything is cut and nothing is held any more.
     pub(super) async fn run(self: Arc<Self>, shutdown: Shutdown) {
         let mut ticks = tokio::time::interval(self.duration / 3);

@@ -24,6 +24,7 @@ pub use submit::{Asked, Ticket, Unsubmitted};
 
 use crate::answer::{Answer, Code};
 use crate::body::Quota;
+use crate::cache::Cache;
 use crate::job::{Owner, OwnerRule, Record};
 use crate::routes::{Route, RouteSettings, Routes};
 use crate::shutdown::{Shutdown, Tasks};
@@ -40,6 +41,8 @@ pub struct Queue {
     routes: Routes,
     /// What request bodies that are held are taken from.
     quota: Arc<Quota>,
+    /// The answers that are kept.
+    cache: Arc<Cache>,
     keeper: Arc<Keeper>,
     stats: QueueStats,
     shutdown: Shutdown,
@@ -54,12 +57,13 @@ impl Queue {
         settings: QueueSettings,
         routes: Routes,
         quota: Arc<Quota>,
+        cache: Arc<Cache>,
         shutdown: Shutdown,
         tasks: Tasks,
     ) -> Arc<Self> {
         let keeper = Keeper::new(Arc::clone(&store), settings.lease);
         let stats = QueueStats::default();
-        Arc::new(Self { store, settings, routes, quota, keeper, stats, shutdown, tasks })
+        Arc::new(Self { store, settings, routes, quota, cache, keeper, stats, shutdown, tasks })
     }
 
     /// Starts what the queue needs in the background, and the workers if this process has that role.
@@ -81,6 +85,11 @@ impl Queue {
         &self.stats
     }
 
+    /// How many jobs this process executes.
+    pub fn executing(&self) -> usize {
+        self.keeper.count()
+    }
+
     fn route(&self, label: &str) -> Option<&Arc<Route>> {
         self.routes.iter().find(|route| route.label() == label)
     }
@@ -95,15 +104,15 @@ impl Queue {
 
 /// The owner that these fields name, on this route.
 pub fn owner(settings: Option<&RouteSettings>, headers: &HeaderMap) -> Option<Owner> {
-    let key = settings.and_then(|settings| settings.key.as_ref());
-    Owner::of(headers, key.map_or(&AUTHORIZATION, |key| &key.header))
+    Owner::of(headers, settings.map_or(&AUTHORIZATION, |settings| &settings.key_header))
 }
 
 /// What to say when the store did not do what it was asked for.
-fn unstored(error: &StoreError) -> Answer {
+pub fn unstored(error: &StoreError) -> Answer {
     match error {
         StoreError::Unavailable(why) => {
-            tracing::warn!(%why, "the store does not answer");
+            // That it is away is said once, by the store.
+            tracing::debug!(%why, "the store does not answer");
             let message =
                 "The store of jobs cannot be reached. Requests that need none are served; try again in a moment.";
             Answer::new(Code::StoreUnavailable, message).retry_after(1)

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Response;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -29,7 +30,7 @@ pub struct Raced {
     /// Which deadline its attempts have.
     pub expectation: Expectation,
     /// When it becomes a job.
-    pub overflow: race::Overflow,
+    pub overflow: race::OverflowPoint,
     /// The job.
     pub asked: Asked,
     /// …and its body.
@@ -124,7 +125,9 @@ async fn run(queue: Arc<Queue>, raced: Raced, mut client: oneshot::Sender<Verdic
             let mut execution = job.begin(&queue, lease);
             let account = Account::of(&timeline);
             tell(client, Ended::Accepted(ticket), timeline);
-            let outcome = execution.watched(job.limit, execution::record(&queue, &route, lease, &outbound, committed.head));
+            let response = Response::from_parts(committed.head.parts, committed.head.body);
+            let recorded = execution::record(&queue, &route, lease, &outbound.method, response, None);
+            let outcome = execution.watched(job.limit, recorded);
             let outcome = outcome.await;
             execution.settle(outcome, account).await;
         }
@@ -143,7 +146,6 @@ async fn run(queue: Arc<Queue>, raced: Raced, mut client: oneshot::Sender<Verdic
                 // The attempt ended just now: another execution begins at once, and counts for nothing.
                 return execution.settle(Outcome::Cut, Account::default()).await;
             };
-            queue.stats.adopted.count();
             let outcome = execution.watched(job.limit, go_on(&queue, &route, lease, &outbound, &mut adopted)).await;
             execution.settle(outcome, Account::of(adopted.timeline())).await;
         }
@@ -159,11 +161,11 @@ async fn go_on(
     adopted: &mut Adopted<'_>,
 ) -> Outcome {
     match adopted.head().await {
-        Ok(head) => execution::record(queue, route, lease, outbound, head).await,
-        Err(failure) => {
-            let failed = race::Failed { failure, why: race::Why::Attempts };
-            Outcome::Failed(execution::failed(&failed, 1))
+        Ok(head) => {
+            let response = Response::from_parts(head.parts, head.body);
+            execution::record(queue, route, lease, &outbound.method, response, None).await
         }
+        Err(failed) => Outcome::Failed(execution::failed(&failed, adopted.timeline().attempts())),
     }
 }
 

@@ -1,14 +1,12 @@
 //! What is counted of jobs.
 
-use crate::stats::{Counter, Level, Outcomes};
+use crate::stats::{Counter, Outcomes};
 
 /// What is counted of the jobs of this process.
 #[derive(Debug)]
 pub struct QueueStats {
     /// Jobs that were stored by this process.
     pub submitted: Counter,
-    /// Executions under way.
-    pub running: Level,
     /// Executions that ended, by how.
     pub executions: Outcomes<4>,
     /// Executions that will be repeated.
@@ -17,20 +15,16 @@ pub struct QueueStats {
     pub taken_over: Counter,
     /// Jobs that were parked because their workers died.
     pub parked: Counter,
-    /// Races that became jobs with their attempt in flight.
-    pub adopted: Counter,
 }
 
 impl Default for QueueStats {
     fn default() -> Self {
         Self {
             submitted: Counter::default(),
-            running: Level::default(),
             executions: Outcomes::new(["completed", "failed", "repeated", "lost"]),
             repeated: Counter::default(),
             taken_over: Counter::default(),
             parked: Counter::default(),
-            adopted: Counter::default(),
         }
     }
 }

@@ -35,6 +35,8 @@ pub struct Asked {
     pub timeout: Duration,
     /// How long it can be seen when it is over.
     pub retention: Duration,
+    /// `X-Forwarded-*` is forebay's own, or that of somebody who is believed.
+    pub forwarded_is_known: bool,
 }
 
 impl Asked {
@@ -114,12 +116,13 @@ impl Queue {
     async fn finish(&self, asked: Asked, intake: Intake, trailers: HeaderMap, start: Start) -> Result<Ticket, Answer> {
         let job = intake.job;
         let (body, fingerprint) = intake.finish().await.map_err(|error| unstored(&error))?;
-        let Asked { route, owner, method, target, headers, was_framed, timeout, retention } = asked;
+        let Asked { route, owner, method, target, headers, was_framed, timeout, retention, forwarded_is_known } = asked;
         let path = target.split('?').next().unwrap_or_default();
         let title = Title::new(&route, method.as_str(), path);
         let key = headers.get(IDEMPOTENCY_KEY).map(HeaderValue::as_bytes);
         let idempotency = key.map(|key| Idempotency::new(owner, &route, key, fingerprint));
-        let request = StoredRequest { route, method, target, headers, was_framed, trailers, timeout };
+        let request =
+            StoredRequest { route, method, target, headers, was_framed, trailers, timeout, owner, forwarded_is_known };
         let request = request.encode().into();
         let new = NewJob { id: job, title, owner, request, body, idempotency, start, retention };
         match self.store().submit(new).await.map_err(|error| unstored(&error))? {

@@ -18,7 +18,7 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 100\r\
 async fn result(mut adopted: Adopted<'_>) -> (Result<String, Failure>, String) {
     let head = match adopted.head().await {
         Ok(head) => Ok(String::from_utf8(head.body.collect().await.unwrap().to_bytes().into()).unwrap()),
-        Err(failure) => Err(failure),
+        Err(failed) => Err(failed.failure),
     };
     (head, adopted.timeline().to_string())
 }

@@ -47,7 +47,7 @@ pub use hedge_budget::HedgeBudget;
 pub use json::{Malformed, ObjectScanner, Said};
 pub use overflow::{Adopted, NoneInFlight, Overflowed, run_until_overflow};
 pub use plan::Plan;
-pub use policy::{Backoff, Expectation, Mode, Overflow, Policy, Quality, Retry};
+pub use policy::{Backoff, Expectation, Mode, OverflowPoint, Policy, Quality, Retry};
 pub use retry_after::retry_after;
 pub use retry_budget::{BudgetSettings, Further, RetryBudget, Waiting};
 pub use run::{Committed, Course, Failed, RaceEnd, run};

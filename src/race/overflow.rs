@@ -9,10 +9,10 @@ use std::pin::pin;
 
 use tokio::time::Instant;
 
-use super::run::{Course, Race, RaceEnd, nobody};
+use super::run::{Course, Failed, Race, RaceEnd, Runner, nobody};
 use super::signals::Input;
 use super::timeline::Timeline;
-use super::{Expectation, Overflow};
+use super::{Expectation, OverflowPoint};
 use crate::ids::AttemptNo;
 use crate::time::LazyDeadline;
 use crate::upstream::{Failure, Head, Outbound};
@@ -24,7 +24,7 @@ pub async fn run_until_overflow<'a>(
     course: Course<'a>,
     outbound: &'a Outbound,
     expectation: Expectation,
-    overflow: Overflow,
+    overflow: OverflowPoint,
     timer: &mut LazyDeadline,
     timeline: &mut Timeline,
 ) -> RaceEnd<Overflowed<'a>> {
@@ -60,7 +60,7 @@ impl<'a> Overflowed<'a> {
     /// Whether an attempt is in flight that has a connection. One that still waits for it has sent nothing, and counts for
     /// none: then the request becomes an ordinary job.
     pub fn can_be_adopted(&self) -> bool {
-        self.race.field.runners.iter().any(|runner| runner.is_connected())
+        self.race.field.runners.iter().any(Runner::is_connected)
     }
 
     /// Waits for something else, the storing of the job, and meanwhile for the attempts. Says what came of it, and how the
@@ -105,16 +105,12 @@ impl<'a> Overflowed<'a> {
     /// `timeline` it ends as `adopted`; the adopted attempt has a timeline of its own from then on.
     pub fn adopt(mut self, timeline: &mut Timeline) -> Result<Adopted<'a>, NoneInFlight> {
         let now = Instant::now();
-        match self.race.adopt() {
-            Some(no) => {
-                let timeline = timeline.adopted(no, now);
-                Ok(Adopted { race: self.race, timer: LazyDeadline::default(), timeline })
-            }
-            None => {
-                timeline.given_up(now);
-                Err(NoneInFlight { latest: self.race.latest })
-            }
-        }
+        let Some(no) = self.race.adopt() else {
+            timeline.given_up(now);
+            return Err(NoneInFlight { latest: self.race.latest });
+        };
+        let timeline = timeline.adopted(no, now);
+        Ok(Adopted { race: self.race, timer: LazyDeadline::default(), timeline })
     }
 }
 
@@ -123,10 +119,10 @@ impl Adopted<'_> {
     /// runs, and a stale connection is replaced if none was before.
     ///
     /// Cancel-safe: to be called again until it has said one of the two, and not after that.
-    pub async fn head(&mut self) -> Result<Head, Failure> {
+    pub async fn head(&mut self) -> Result<Head, Failed> {
         match self.race.go(Input::Time, &mut self.timer, &mut self.timeline, nobody).await {
             RaceEnd::Committed(committed) => Ok(committed.head),
-            RaceEnd::Failed(failed) => Err(failed.failure),
+            RaceEnd::Failed(failed) => Err(failed),
         }
     }
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::plan::Plan;
 use super::plan_properties::{Event, MISSED, PAUSE, events, limits, number};
-use super::policy::Overflow;
+use super::policy::OverflowPoint;
 use super::signals::{Input, Limits, Step, Why};
 use crate::time::Offset;
 
@@ -51,9 +51,9 @@ proptest! {
         events in events(),
         storing in 0usize..8,
     ) {
-        let overflow = Overflow { after: Some(Duration::from_millis(after)), at_last_deadline: false };
+        let overflow = OverflowPoint { after: Some(Duration::from_millis(after)), at_last_deadline: false };
         let mut spilling = Run::new(Limits { overflow, ..limits });
-        let mut plain = Run::new(Limits { overflow: Overflow::NEVER, ..limits });
+        let mut plain = Run::new(Limits { overflow: OverflowPoint::NEVER, ..limits });
         let (mut now, mut open, mut overflows) = (Offset::ZERO, None, 0);
         let [started, beside] = [&mut spilling, &mut plain].map(|run| run.decide(now, Input::Start, true, None));
         prop_assert_eq!(started, beside);

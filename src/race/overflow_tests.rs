@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
 use super::track::{Exchange, OK, after, at_last_deadline, body_of, is_closed, next, outbound, race, track};
-use super::{NoneInFlight, Overflow, RaceEnd, Timeline};
+use super::{NoneInFlight, OverflowPoint, RaceEnd, Timeline};
 use crate::upstream::Failure;
 
 #[tokio::test(start_paused = true)]
@@ -83,7 +83,7 @@ async fn a_race_that_fails_otherwise_does_not_overflow() {
 async fn a_wait_that_is_shorter_than_the_setting_counts() {
     let mut track = track(2);
     let (mut upstream, outbound, mut exchange) = (track.take_upstream(), outbound(b"hello").await, Exchange::new());
-    let overflow = Overflow::new(Some(Duration::from_secs(20)), Some(Duration::from_secs(3)));
+    let overflow = OverflowPoint::new(Some(Duration::from_secs(20)), Some(Duration::from_secs(3)));
     exchange.overflows(&track, &outbound, overflow, 3).await;
     assert!(is_closed(&mut next(&mut upstream).await).await, "what nobody takes over is cancelled");
 }

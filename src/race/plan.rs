@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::policy::{Mode, Overflow, Quality};
+use super::policy::{Mode, OverflowPoint, Quality};
 use super::signals::{Input, Limits, Step, Trouble, Why};
 use crate::ids::AttemptNo;
 use crate::time::Offset;
@@ -295,7 +295,7 @@ impl<D: Iterator<Item = Duration>> Plan<D> {
 
     /// There is one at most.
     fn overflow(&mut self, onward: Onward) -> Step {
-        self.limits.overflow = Overflow::NEVER;
+        self.limits.overflow = OverflowPoint::NEVER;
         self.state = State::Open(onward);
         Step::Overflow
     }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::plan::Plan;
 use super::plan_tests::{GOOD, LISTED, POOR, REACHED, STALE, at, failed, launch, limits, number, started, written};
-use super::policy::{Mode, Overflow};
+use super::policy::{Mode, OverflowPoint};
 use super::signals::{Input, Limits, Step, Why};
 
 /// It may overflow after so many seconds, or at the last deadline.
 fn spilling(limits: Limits, seconds: Option<u64>) -> Limits {
-    Limits { overflow: Overflow::new(seconds.map(Duration::from_secs), None), ..limits }
+    Limits { overflow: OverflowPoint::new(seconds.map(Duration::from_secs), None), ..limits }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::plan::Plan;
-use super::policy::{Mode, Overflow, Quality};
+use super::policy::{Mode, OverflowPoint, Quality};
 use super::signals::{Input, Limits, Step, Trouble, Why};
 use crate::ids::AttemptNo;
 use crate::time::Offset;
@@ -67,9 +67,9 @@ pub(super) fn limits() -> impl Strategy<Value = Limits> {
     )
 }
 
-fn overflow() -> impl Strategy<Value = Overflow> {
+fn overflow() -> impl Strategy<Value = OverflowPoint> {
     let after = prop::option::of((0u64..100_000).prop_map(Duration::from_millis));
-    (after, any::<bool>()).prop_map(|(after, at_last_deadline)| Overflow { after, at_last_deadline })
+    (after, any::<bool>()).prop_map(|(after, at_last_deadline)| OverflowPoint { after, at_last_deadline })
 }
 
 pub(super) fn number(no: u32) -> AttemptNo {
@@ -282,7 +282,7 @@ impl<D: Iterator<Item = Duration>> Books<D> {
                 let is_late = self.limits.overflow.after.is_some_and(|after| Offset::new(after) <= self.now);
                 let is_refused = matches!(input, Input::Refused(_)) || !self.may_race() || !self.may_follow();
                 assert!(is_late || self.is_at_last_deadline() && is_refused, "an overflow that nobody asked for");
-                self.limits.overflow = Overflow::NEVER;
+                self.limits.overflow = OverflowPoint::NEVER;
                 self.is_open = true;
             }
             Step::Wait(until) if !self.is_over => {

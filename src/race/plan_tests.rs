@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::plan::Plan;
-use super::policy::{Mode, Overflow, Quality};
+use super::policy::{Mode, OverflowPoint, Quality};
 use super::signals::{Input, Limits, Step, Trouble, Why};
 use crate::ids::AttemptNo;
 use crate::time::Offset;
@@ -24,7 +24,7 @@ pub(super) fn limits(max_attempts: u32) -> Limits {
         hedge_after: None,
         may_repeat: true,
         mode: Mode::Race,
-        overflow: Overflow::NEVER,
+        overflow: OverflowPoint::NEVER,
     }
 }
 

@@ -81,14 +81,14 @@ pub enum Mode {
 
 /// When a race may be taken over as a job, if nothing has decided it by then (contract 3.6, 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Overflow {
+pub struct OverflowPoint {
     /// So long after its beginning.
     pub after: Option<Duration>,
     /// When the last attempt misses its header deadline, and no other may follow.
     pub at_last_deadline: bool,
 }
 
-impl Overflow {
+impl OverflowPoint {
     /// The race is nobody else's.
     pub const NEVER: Self = Self { after: None, at_last_deadline: false };
 
@@ -185,8 +185,8 @@ mod tests {
             (seconds(60), seconds(90), seconds(60), false),
         ] {
             assert_eq!(
-                Overflow::new(after, wait),
-                Overflow { after: expected, at_last_deadline },
+                OverflowPoint::new(after, wait),
+                OverflowPoint { after: expected, at_last_deadline },
                 "{after:?} {wait:?}"
             );
         }

@@ -17,7 +17,7 @@ use super::plan::Plan;
 use super::retry_after::retry_after;
 use super::signals::{Input, Limits, Step, Trouble, Why};
 use super::timeline::Timeline;
-use super::{Expectation, Further, HedgeBudget, Mode, Overflow, Policy, Quality, RetryBudget, Waiting};
+use super::{Expectation, Further, HedgeBudget, Mode, OverflowPoint, Policy, Quality, RetryBudget, Waiting};
 use crate::ids::AttemptNo;
 use crate::telemetry::in_span;
 use crate::time::{LazyDeadline, Offset};
@@ -76,7 +76,7 @@ pub async fn run(
     timer: &mut LazyDeadline,
     timeline: &mut Timeline,
 ) -> RaceEnd {
-    Race::new(course, outbound, expectation, Overflow::NEVER).go(Input::Start, timer, timeline, nobody).await
+    Race::new(course, outbound, expectation, OverflowPoint::NEVER).go(Input::Start, timer, timeline, nobody).await
 }
 
 /// Nobody takes a race over that overflows.
@@ -108,7 +108,7 @@ impl<'a> Race<'a> {
         course: Course<'a>,
         outbound: &'a Outbound,
         expectation: Expectation,
-        overflow: Overflow,
+        overflow: OverflowPoint,
     ) -> Self {
         let limits = course.limits(outbound, expectation, overflow);
         let start = Instant::now();
@@ -215,9 +215,9 @@ impl<'a> Race<'a> {
                 Event::Granted => Input::Granted,
                 Event::Refused(why) => {
                     if step == Step::AskHedge {
-                        timeline.hedge_refused(why)
+                        timeline.hedge_refused(why);
                     } else {
-                        timeline.retry_refused(why)
+                        timeline.retry_refused(why);
                     }
                     Input::Refused(why)
                 }
@@ -239,7 +239,7 @@ impl<'a> Race<'a> {
 }
 
 impl Course<'_> {
-    fn limits(&self, outbound: &Outbound, expectation: Expectation, overflow: Overflow) -> Limits {
+    fn limits(&self, outbound: &Outbound, expectation: Expectation, overflow: OverflowPoint) -> Limits {
         let policy = self.policy;
         let (max_attempts, deadline, may_hedge) = match self.mode {
             Mode::Race => (policy.max_attempts, Some(policy.deadline(expectation)), true),

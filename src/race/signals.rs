@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::policy::{Mode, Overflow, Quality};
+use super::policy::{Mode, OverflowPoint, Quality};
 use crate::ids::AttemptNo;
 use crate::time::Offset;
 
@@ -20,7 +20,7 @@ pub struct Limits {
     /// How much of the rest there is.
     pub mode: Mode,
     /// When the race overflows.
-    pub overflow: Overflow,
+    pub overflow: OverflowPoint,
 }
 
 impl Limits {

@@ -124,6 +124,7 @@ impl Timeline {
 
     /// The race is over for the exchange, because this attempt goes on without it: what else is in flight is cancelled.
     /// The timeline of what goes on, which began when the attempt did.
+    #[must_use]
     pub fn adopted(&mut self, no: AttemptNo, now: Instant) -> Self {
         let open = self.ended(no, ADOPTED, now);
         self.stats.adopted.count();

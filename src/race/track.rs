@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    BudgetSettings, Course, Expectation, HedgeBudget, Mode, Overflow, Overflowed, Policy, RaceEnd, RetryBudget,
+    BudgetSettings, Course, Expectation, HedgeBudget, Mode, OverflowPoint, Overflowed, Policy, RaceEnd, RetryBudget,
     Timeline, run, run_until_overflow,
 };
 use crate::body::{Collected, Limits, Payload, Quota, Snapshot};
@@ -100,12 +100,12 @@ pub(super) async fn body_of(end: RaceEnd) -> Bytes {
     }
 }
 
-pub(super) fn after(seconds: u64) -> Overflow {
-    Overflow::new(Some(Duration::from_secs(seconds)), None)
+pub(super) fn after(seconds: u64) -> OverflowPoint {
+    OverflowPoint::new(Some(Duration::from_secs(seconds)), None)
 }
 
-pub(super) fn at_last_deadline() -> Overflow {
-    Overflow::new(None, None)
+pub(super) fn at_last_deadline() -> OverflowPoint {
+    OverflowPoint::new(None, None)
 }
 
 /// An exchange of which something may go on.
@@ -125,7 +125,7 @@ impl Exchange {
         &mut self,
         track: &'a Track,
         outbound: &'a Outbound,
-        overflow: Overflow,
+        overflow: OverflowPoint,
         seconds: u64,
     ) -> Overflowed<'a> {
         let end = self.race(track, outbound, overflow).await;
@@ -138,7 +138,7 @@ impl Exchange {
         &mut self,
         track: &'a Track,
         outbound: &'a Outbound,
-        overflow: Overflow,
+        overflow: OverflowPoint,
     ) -> RaceEnd<Overflowed<'a>> {
         let Track { pool, policy, mode, budget, hedge_budget, .. } = track;
         let course = Course { pool, policy, mode: *mode, budget, hedge_budget };

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::RouteSettings;
+use crate::cache;
+use crate::job::Owner;
 use crate::race::{HedgeBudget, RetryBudget};
 use crate::stats::RouteStats;
 use crate::time::Human;
-use crate::upstream::Pool;
+use crate::upstream::{Outbound, Pool};
 
 /// A route that can be used: its settings, and what it shares with other exchanges.
 #[derive(Debug)]
@@ -35,6 +37,24 @@ impl Route {
     /// What operators know it by: `<NAME>` of `ROUTE_<NAME>_PREFIX`, or `default`.
     pub fn label(&self) -> &str {
         self.settings.name.as_deref().unwrap_or("default")
+    }
+
+    /// A request of this route as the cache sees it. `owner` and `forwarded_is_known` as [`cache::Asked`] has them.
+    pub fn asked<'a>(
+        &'a self,
+        outbound: &'a Outbound,
+        owner: Option<Owner>,
+        forwarded_is_known: bool,
+    ) -> cache::Asked<'a> {
+        cache::Asked {
+            route: self.label(),
+            base: &self.settings.base,
+            outbound,
+            key_header: &self.settings.key_header,
+            key_is_ours: self.settings.key.is_some(),
+            owner,
+            forwarded_is_known,
+        }
     }
 
     /// In words, one line for each of its deadlines: how long its upstream has taken to headers, and how that relates.

@@ -17,6 +17,7 @@ use super::setting::Setting;
 use super::stream::Stream;
 use super::upstream::Upstream;
 use crate::body::Quota;
+use crate::cache::Cache;
 use crate::edge::{Edge, serve};
 use crate::headers::Arrival;
 use crate::race::RetryBudget;
@@ -104,6 +105,8 @@ async fn run(
         routes: Routes::new([route]),
         answers: setting.route.answers.clone(),
         quota: Arc::clone(&quota),
+        cache: Cache::nothing(),
+        queue: None,
         shutdown: shutdown.clone(),
         streams: Tasks::default(),
     };

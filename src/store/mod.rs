@@ -17,6 +17,9 @@
 
 mod changes;
 pub mod embedded;
+#[cfg(test)]
+pub(crate) mod empty;
+mod metered;
 mod open;
 pub mod redis;
 mod settings;
@@ -31,6 +34,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use changes::{Changes, Topic, Watch};
+pub use metered::{Calls, Metered, StoreStats};
 pub use open::{OpenError, open};
 pub use settings::{StoreKind, StoreSettings};
 

@@ -114,7 +114,7 @@ impl Follower {
     }
 
     /// Reads to the end, whatever it is.
-    fn to_the_end(mut self) -> Response {
+    fn read_to_the_end(mut self) -> Response {
         self.client.read_rest(&mut self.response);
         self.response
     }

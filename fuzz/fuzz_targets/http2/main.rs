@@ -16,6 +16,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use forebay::body::Quota;
+use forebay::cache::Cache;
 use forebay::config::{Settings, render_problems};
 use forebay::edge::{self, Edge};
 use forebay::headers::Arrival;
@@ -64,6 +65,8 @@ fn new_edge() -> Arc<Edge> {
         answers: SETTINGS.answers.clone(),
         // Less than two bodies of the largest kind.
         quota: Quota::new(1500),
+        cache: Cache::nothing(),
+        queue: None,
         shutdown: Shutdown::default(),
         streams: Tasks::default(),
     })

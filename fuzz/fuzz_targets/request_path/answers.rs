@@ -4,6 +4,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use forebay::body::Quota;
+use forebay::cache::Cache;
 use forebay::edge::{self, Edge, HeadScanner};
 use forebay::race::RetryBudget;
 use forebay::routes::{Route, Routes};
@@ -30,6 +31,8 @@ static EDGE: LazyLock<Arc<Edge>> = LazyLock::new(|| {
         routes: Routes::new([Route::new(settings, pool, budget)]),
         answers: SETTINGS.answers.clone(),
         quota: Quota::new(1 << 30),
+        cache: Cache::nothing(),
+        queue: None,
         shutdown: Shutdown::default(),
         streams: Tasks::default(),
     })

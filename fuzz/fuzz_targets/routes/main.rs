@@ -17,6 +17,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use forebay::body::{Payload, Quota};
+use forebay::cache::Cache;
 use forebay::config::Settings;
 use forebay::edge::{Edge, guard};
 use forebay::headers::Arrival;
@@ -98,6 +99,8 @@ fn edge(settings: Settings) -> Arc<Edge> {
         settings: settings.edge,
         answers: settings.answers,
         quota: Quota::new(1 << 20),
+        cache: Cache::nothing(),
+        queue: None,
         shutdown: Shutdown::default(),
         streams: Tasks::default(),
     })

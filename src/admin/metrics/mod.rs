@@ -3,6 +3,7 @@
 //! What is counted on the way is read from its counters; what somebody else knows anyway – a pool, the quota, the
 //! certificate – is asked at the time of the scrape.
 
+mod jobs;
 mod page;
 mod process;
 mod table;
@@ -10,9 +11,11 @@ mod table;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::jobs::Jobs;
 use crate::body::Quota;
+use crate::cache::CacheKind;
 use crate::routes::{Route, Routes};
-use crate::stats::{Buckets, CLIENT_GONE, Counter, RouteStats};
+use crate::stats::{Buckets, CLIENT_GONE, CacheStats, Counter, RouteStats};
 use crate::upstream::Pool;
 use page::{Page, Sample};
 pub use table::{Kind, METRICS, Metric, readme_table};
@@ -32,12 +35,16 @@ pub struct Sources {
     pub clients: Box<dyn Fn() -> usize + Send + Sync>,
     /// When the listener's certificate expires, in seconds since 1970; none without TLS.
     pub certificate: Box<dyn Fn() -> Option<i64> + Send + Sync>,
+    /// Jobs and their store; none = there is no store.
+    pub jobs: Option<Jobs>,
 }
 
 /// One route, and what it is called.
 struct Row<'a> {
     route: String,
     upstream: String,
+    /// Whether anything of its answers is kept.
+    is_cached: bool,
     stats: &'a RouteStats,
 }
 
@@ -62,8 +69,12 @@ struct Pools {
 }
 
 impl Sources {
-    /// The page, as it is now.
-    pub(super) fn page(&self) -> String {
+    /// The page, as it is now. A store that does not answer makes it shorter, not late. Cancel-safe.
+    pub(super) async fn page(&self) -> String {
+        let counts = match &self.jobs {
+            Some(jobs) => jobs.counts_at_once().await,
+            None => None,
+        };
         let mut page = Page::default();
         page.add(&table::BUILD_INFO, [Sample::new([env!("CARGO_PKG_VERSION")], 1.0)]);
         page.add(&table::CLIENT_CONNECTIONS, [Sample::count([], (self.clients)())]);
@@ -73,6 +84,9 @@ impl Sources {
         page.add(&table::CERTIFICATE_EXPIRY, expiry.map(|expiry| Sample::count([], expiry)));
         self.add_routes(&mut page);
         self.add_pools(&mut page);
+        if let Some(jobs) = &self.jobs {
+            jobs::add_to(&mut page, jobs, counts.as_ref());
+        }
         process::add_to(&mut page);
         page.text()
     }
@@ -81,12 +95,14 @@ impl Sources {
         let routed = self.routes.iter().map(|route| Row {
             route: name(route),
             upstream: route.settings.base.origin().to_string(),
+            is_cached: route.settings.cache.kind != CacheKind::None,
             stats: route.stats.as_ref(),
         });
         let mut rows: Vec<_> = routed.collect();
         rows.sort_by(|a, b| a.route.cmp(&b.route));
         let attempting = rows.len();
-        rows.push(Row { route: UNROUTED.into(), upstream: UNROUTED.into(), stats: self.routes.unrouted() });
+        let (route, upstream) = (UNROUTED.to_owned(), UNROUTED.to_owned());
+        rows.push(Row { route, upstream, is_cached: false, stats: self.routes.unrouted() });
         page.add(
             &table::EXCHANGES,
             rows.iter().flat_map(|row| {
@@ -124,6 +140,15 @@ impl Sources {
         add(&table::PAID_TWICE, |stats| &stats.paid_twice);
         add(&table::ADOPTED, |stats| &stats.adopted);
         add(&table::STREAM_STALLS, |stats| &stats.stream_stalls);
+        rows.retain(|row| row.is_cached);
+        let mut add = |metric, counter: fn(&CacheStats) -> &Counter| {
+            page.add(metric, rows.iter().map(|row| Sample::count(row.labels(), counter(&row.stats.cache).get())));
+        };
+        add(&table::CACHE_HITS, |stats| &stats.hits);
+        add(&table::CACHE_SHARED, |stats| &stats.shared);
+        add(&table::CACHE_MISSES, |stats| &stats.misses);
+        add(&table::CACHE_BYPASSED, |stats| &stats.bypassed);
+        add(&table::CACHE_STORED, |stats| &stats.stored);
     }
 
     fn add_pools(&self, page: &mut Page) {
@@ -168,8 +193,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::ids::JobId;
     use crate::race::RetryBudget;
     use crate::routes::{Prefix, RouteSettings};
+    use crate::store::empty::Empty;
+    use crate::store::{Store, StoreError};
     use crate::upstream::BaseUrl;
 
     /// A route with this name, to this upstream, over a pool of its own.
@@ -185,16 +213,21 @@ mod tests {
 
     fn sources(routes: impl IntoIterator<Item = Route>) -> Sources {
         let (routes, quota) = (Routes::new(routes), Quota::new(1000));
-        Sources { routes, quota, clients: Box::new(|| 7), certificate: Box::new(|| Some(2_000_000_000)) }
+        let (clients, certificate) = (Box::new(|| 7), Box::new(|| Some(2_000_000_000)));
+        Sources { routes, quota, clients, certificate, jobs: None }
     }
 
     fn has(page: &str, line: &str) {
         assert!(page.lines().any(|found| found == line), "no line {line} in\n{page}");
     }
 
-    #[test]
-    fn everything_in_the_table_is_on_the_page_in_its_order_and_nothing_else() {
-        let page = sources([route(None, "http://upstream.test", 1)]).page();
+    #[tokio::test]
+    async fn everything_in_the_table_is_on_the_page_in_its_order_and_nothing_else() {
+        let mut cached = route(None, "http://upstream.test", 1);
+        cached.settings.cache.kind = CacheKind::Memory;
+        let mut sources = sources([cached]);
+        sources.jobs = Some(Jobs::in_store(Arc::new(Empty::default())));
+        let page = sources.page().await;
         let families: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
         let expected: Vec<_> =
             METRICS.iter().map(|metric| format!("{} {}", metric.name, metric.kind.as_str())).collect();
@@ -204,8 +237,8 @@ mod tests {
         has(&page, &format!("forebay_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION")));
     }
 
-    #[test]
-    fn pools_of_one_upstream_are_shown_as_one() {
+    #[tokio::test]
+    async fn pools_of_one_upstream_are_shown_as_one() {
         let routes = [
             route(Some("A"), "https://one.test/base", 3),
             route(Some("B"), "https://one.test", 4),
@@ -213,7 +246,7 @@ mod tests {
         ];
         routes[0].pool.connect_time().observe(Duration::from_millis(20));
         routes[1].pool.connect_time().observe(Duration::from_millis(200));
-        let page = sources(routes).page();
+        let page = sources(routes).page().await;
         has(&page, "forebay_pool_connections_limit{upstream=\"https://one.test\"} 7");
         has(&page, "forebay_pool_connections_limit{upstream=\"https://two.test\"} 5");
         has(&page, "forebay_pool_connect_seconds_count{upstream=\"https://one.test\"} 2");
@@ -221,25 +254,25 @@ mod tests {
         has(&page, "forebay_exchanges_in_flight{route=\"A\",upstream=\"https://one.test\"} 0");
     }
 
-    #[test]
-    fn no_series_appears_twice_whatever_routes_are_called() {
+    #[tokio::test]
+    async fn no_series_appears_twice_whatever_routes_are_called() {
         let names = [None, Some("default"), Some("none"), Some("DEFAULT")];
-        let page = sources(names.map(|name| route(name, "http://none", 1))).page();
+        let page = sources(names.map(|name| route(name, "http://none", 1))).page().await;
         let series: Vec<_> = page.lines().filter(|line| !line.starts_with('#')).collect();
         let series: Vec<_> = series.iter().map(|line| line.rsplit_once(' ').unwrap().0).collect();
         let distinct: BTreeSet<_> = series.iter().collect();
         assert_eq!(distinct.len(), series.len());
     }
 
-    #[test]
-    fn what_has_happened_to_a_route_is_shown_under_its_name() {
+    #[tokio::test]
+    async fn what_has_happened_to_a_route_is_shown_under_its_name() {
         let route = route(None, "http://upstream.test", 1);
         route.stats.exchanges.count("no_such_common_code");
         route.stats.answered("2xx", Duration::from_millis(300), Some(Duration::from_secs(30)));
         route.stats.hedges.count();
         let sources = sources([route]);
         sources.routes.unrouted().exchanges.count("bad_request");
-        let page = sources.page();
+        let page = sources.page().await;
         let labels = "route=\"default\",upstream=\"http://upstream.test\"";
         has(&page, &format!("forebay_exchanges_total{{{labels},outcome=\"no_such_common_code\"}} 1"));
         has(&page, &format!("forebay_exchanges_total{{{labels},outcome=\"complete\"}} 0"));
@@ -250,5 +283,75 @@ mod tests {
         has(&page, &format!("forebay_hedges_total{{{labels}}} 1"));
         has(&page, "forebay_exchanges_total{route=\"none\",upstream=\"none\",outcome=\"bad_request\"} 1");
         assert!(!page.contains("forebay_attempts_total{route=\"none\""), "without a route there is no attempt");
+    }
+
+    #[tokio::test]
+    async fn a_cache_is_shown_where_there_is_one() {
+        let routes = ["A", "B"].map(|name| route(Some(name), "http://upstream.test", 1));
+        let [mut cached, plain] = routes;
+        cached.settings.cache.kind = CacheKind::Store;
+        cached.stats.cache.hits.add(2);
+        cached.stats.cache.shared.count();
+        let page = sources([cached, plain]).page().await;
+        let labels = "{route=\"A\",upstream=\"http://upstream.test\"}";
+        for (name, count) in [("hits", 2), ("shared", 1), ("misses", 0), ("bypassed", 0), ("stored", 0)] {
+            has(&page, &format!("forebay_cache_{name}_total{labels} {count}"));
+            assert!(!page.contains(&format!("forebay_cache_{name}_total{{route=\"B\"")), "{page}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_became_of_jobs_is_shown_by_queue() {
+        let mut sources = sources([]);
+        let jobs = Jobs::in_store(Arc::new(Empty::default()));
+        jobs.store.retry(JobId::random()).await.unwrap();
+        let stats = jobs.queue.stats();
+        stats.submitted.add(3);
+        stats.parked.count();
+        stats.executions.count("completed");
+        stats.executions.count("handed_back");
+        sources.jobs = Some(jobs);
+        let page = sources.page().await;
+        for line in [
+            "forebay_jobs{queue=\"test\",state=\"queued\"} 0",
+            "forebay_jobs{queue=\"test\",state=\"waiting\"} 0",
+            "forebay_jobs_queued_limit{queue=\"test\"} 10",
+            "forebay_jobs_oldest_queued_seconds{queue=\"test\"} 0",
+            "forebay_job_executions_in_flight{queue=\"test\"} 0",
+            "forebay_job_executions_total{queue=\"test\",outcome=\"completed\"} 1",
+            "forebay_job_executions_total{queue=\"test\",outcome=\"failed\"} 0",
+            "forebay_job_executions_total{queue=\"test\",outcome=\"handed_back\"} 1",
+            "forebay_jobs_submitted_total{queue=\"test\"} 3",
+            "forebay_jobs_parked_total{queue=\"test\"} 1",
+            "forebay_store_up 1",
+            "forebay_store_bytes 0",
+            "forebay_store_limit_bytes 1000",
+            "forebay_store_operation_seconds_count{operation=\"retry\"} 1",
+            "forebay_store_operation_seconds_count{operation=\"counts\"} 1",
+            "forebay_store_errors_total{operation=\"counts\"} 0",
+            "forebay_store_refusals_total{limit=\"bytes\"} 0",
+        ] {
+            has(&page, line);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_fails_or_hangs_leaves_out_what_it_holds_and_nothing_else() {
+        let empty = Arc::new(Empty::default());
+        let mut sources = sources([]);
+        sources.jobs = Some(Jobs::in_store(empty.clone()));
+        empty.fails_with(Some(StoreError::Unavailable("gone".into())));
+        let failing = sources.page().await;
+        has(&failing, "forebay_store_errors_total{operation=\"counts\"} 1");
+        empty.hangs();
+        for page in [failing, sources.page().await] {
+            has(&page, "forebay_store_up 0");
+            has(&page, "forebay_store_limit_bytes 1000");
+            has(&page, "forebay_jobs_submitted_total{queue=\"test\"} 0");
+            has(&page, "forebay_client_connections 7");
+            for absent in ["forebay_jobs{", "forebay_jobs_oldest", "forebay_store_bytes"] {
+                assert!(!page.contains(absent), "{page}");
+            }
+        }
     }
 }

@@ -43,6 +43,11 @@ const NONE: &[&str] = &[];
 const UPSTREAM: &[&str] = &["upstream"];
 const ROUTE: &[&str] = &["route", "upstream"];
 const OUTCOME: &[&str] = &["route", "upstream", "outcome"];
+const QUEUE: &[&str] = &["queue"];
+const STATE: &[&str] = &["queue", "state"];
+const EXECUTION: &[&str] = &["queue", "outcome"];
+const OPERATION: &[&str] = &["operation"];
+const LIMIT: &[&str] = &["limit"];
 
 macro_rules! metrics {
     ($($id:ident: $kind:ident $labels:ident $name:literal $help:literal)*) => {
@@ -93,6 +98,16 @@ metrics! {
         "Attempts that outlived their exchange and went on as the execution of a job."
     STREAM_STALLS: Counter ROUTE "forebay_stream_stalls_total"
         "Responses that were ended because the upstream fell silent after headers (STREAM_IDLE_TIMEOUT_SECONDS)."
+    CACHE_HITS: Counter ROUTE "forebay_cache_hits_total"
+        "Requests that were given an answer that was there already, or that another one had asked for just then; only with CACHE, like the next four."
+    CACHE_SHARED: Counter ROUTE "forebay_cache_shared_total"
+        "The latter alone: hits that shared one request to the upstream."
+    CACHE_MISSES: Counter ROUTE "forebay_cache_misses_total"
+        "Requests that the upstream was asked for, those that are counted next among them."
+    CACHE_BYPASSED: Counter ROUTE "forebay_cache_bypassed_total"
+        "Requests that wanted nothing that was there already, or nothing kept (Cache-Control: no-cache, no-store)."
+    CACHE_STORED: Counter ROUTE "forebay_cache_stored_total"
+        "Answers that were kept."
     POOL_OPEN: Gauge UPSTREAM "forebay_pool_connections_open"
         "Connections to the upstream that are open or being opened."
     POOL_IDLE: Gauge UPSTREAM "forebay_pool_connections_idle"
@@ -103,6 +118,36 @@ metrics! {
         "Attempts that wait for a connection."
     POOL_CONNECT: Histogram UPSTREAM "forebay_pool_connect_seconds"
         "How long new connections took that came to stand: DNS, TCP, proxy and TLS together."
+    JOBS: Gauge STATE "forebay_jobs"
+        "Jobs that the store holds, by state: queued, running, waiting (for a repeat), completed or failed (and kept)."
+    JOBS_QUEUED_LIMIT: Gauge QUEUE "forebay_jobs_queued_limit"
+        "QUEUE_MAX_DEPTH: with so many queued jobs no further one is taken."
+    JOBS_OLDEST: Gauge QUEUE "forebay_jobs_oldest_queued_seconds"
+        "How long ago the oldest queued job was submitted; 0 if none is queued."
+    JOB_EXECUTIONS_IN_FLIGHT: Gauge QUEUE "forebay_job_executions_in_flight"
+        "Jobs that this process executes."
+    JOB_EXECUTIONS: Counter EXECUTION "forebay_job_executions_total"
+        "Executions that have ended here, by outcome as in their log lines."
+    JOBS_SUBMITTED: Counter QUEUE "forebay_jobs_submitted_total"
+        "Jobs that were stored by this process, those that it began itself (forebay_attempts_adopted_total) among them."
+    JOBS_REPEATED: Counter QUEUE "forebay_jobs_repeated_total"
+        "Executions that failed here and are repeated (JOB_MAX_RETRIES)."
+    JOBS_TAKEN_OVER: Counter QUEUE "forebay_jobs_taken_over_total"
+        "Jobs that were taken back from a worker that fell silent (JOB_LEASE_SECONDS)."
+    JOBS_PARKED: Counter QUEUE "forebay_jobs_parked_total"
+        "Jobs that were parked as failed because three workers stopped while they executed them (poisoned)."
+    STORE_UP: Gauge NONE "forebay_store_up"
+        "Whether the store has answered this scrape: 1 or 0."
+    STORE_BYTES: Gauge NONE "forebay_store_bytes"
+        "Bytes of requests, recordings and cached answers that the store holds."
+    STORE_LIMIT_BYTES: Gauge NONE "forebay_store_limit_bytes"
+        "STORE_MAX_BYTES: beyond it no job is taken."
+    STORE_OPERATIONS: Histogram OPERATION "forebay_store_operation_seconds"
+        "How long the store took for what this process asked of it and it answered."
+    STORE_ERRORS: Counter OPERATION "forebay_store_errors_total"
+        "What this process asked of the store and it did not answer."
+    STORE_REFUSALS: Counter LIMIT "forebay_store_refusals_total"
+        "What the store refused: depth is QUEUE_MAX_DEPTH, bytes is STORE_MAX_BYTES."
     CPU: Counter NONE "process_cpu_seconds_total"
         "CPU time of the process, of user and system together."
     OPEN_FDS: Gauge NONE "process_open_fds"

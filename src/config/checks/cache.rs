@@ -6,6 +6,7 @@ use super::needs;
 use crate::cache::{CacheKind, CacheSettings, MemorySettings};
 use crate::config::declare as var;
 use crate::config::resolve::{Resolver, Taken};
+use crate::routes::{Lane, Lanes};
 
 /// Fields that say who a client is. Without one of them in the key, one client is given another's answers.
 const CREDENTIALS: [&str; 8] = [
@@ -49,8 +50,11 @@ pub(in crate::config) fn credentials_are_in_the_key(
     r.conflict(culprit, format!("{what}: it tells clients apart, and only CACHE_SHARED=true lets them share answers"));
 }
 
-/// What changes nothing without a cache, or without one in memory.
-pub(in crate::config) fn is_plausible(r: &mut Resolver, cache: &CacheSettings) {
+/// What changes nothing without a cache, or without one in memory; and a cache that nothing looks into. In a Redis there may
+/// be jobs of a route that has none here.
+pub(in crate::config) fn is_plausible(r: &mut Resolver, cache: &CacheSettings, lanes: &Lanes, is_in_redis: bool) {
+    let looks = lanes.has(Lane::Race) || lanes.has(Lane::Queue) || is_in_redis;
+    needs(r, var::CACHE, &[(looks || cache.kind == CacheKind::None, "the lane race or queue")]);
     for variable in [var::CACHE_TTL_SECONDS, var::CACHE_MAX_ENTRY_BYTES, var::CACHE_KEY_EXCLUDE_HEADERS] {
         needs(r, variable, &[(cache.kind != CacheKind::None, "CACHE")]);
     }

@@ -264,6 +264,7 @@ fn what_has_no_effect_on_a_cache_is_a_warning() {
         (&[("CACHE_SHARED", "true")], "CACHE_SHARED has no effect without CACHE"),
         (&[("CACHE_MAX_ENTRIES", "9")], "CACHE_MAX_ENTRIES has no effect without CACHE=memory"),
         (&[("CACHE", "store"), ("CACHE_MAX_BYTES", "1GiB")], "CACHE_MAX_BYTES has no effect without CACHE=memory"),
+        (&[("CACHE", "memory"), ("LANE", "stream")], "CACHE has no effect without the lane race or queue"),
         (
             &[("CACHE", "memory"), ("CACHE_SHARED", "true")],
             "CACHE_SHARED has no effect without credentials in CACHE_KEY_EXCLUDE_HEADERS",
@@ -275,6 +276,8 @@ fn what_has_no_effect_on_a_cache_is_a_warning() {
     ] {
         assert_eq!(with(vars).warnings, [warning], "{vars:?}");
     }
+    let elsewhere = [("CACHE", "store"), ("LANE", "stream"), ("REDIS_URL", "redis://cache")];
+    assert_eq!(with(&elsewhere).warnings, [""; 0]);
     // One route that has a cache is enough.
     let vars = [URL, ("CACHE_TTL_SECONDS", "9"), ("CACHE_MAX_ENTRIES", "9"), ("ROUTE_A_CACHE", "memory")];
     assert_eq!(settings(&[&A[..], &vars].concat()).unwrap().warnings, [""; 0]);

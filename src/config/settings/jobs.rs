@@ -9,6 +9,7 @@ use crate::config::declare as var;
 use crate::config::parse;
 use crate::config::resolve::{Resolver, Taken};
 use crate::job::{JobPolicy, OwnerRule};
+use crate::routes::Lanes;
 
 /// More further executions than anybody waits for.
 const MAX_RETRIES: u32 = 10_000;
@@ -48,7 +49,12 @@ pub(super) fn jobs(r: &mut Resolver, process: &Process) -> Taken<JobPolicy> {
 }
 
 /// `CACHE…`.
-pub(super) fn cache(r: &mut Resolver, process: &Process, key_header: &Taken<HeaderName>) -> Taken<CacheSettings> {
+pub(super) fn cache(
+    r: &mut Resolver,
+    process: &Process,
+    key_header: &Taken<HeaderName>,
+    lanes: &Taken<Lanes>,
+) -> Taken<CacheSettings> {
     let kinds = [
         ("none", CacheKind::None),
         ("memory", CacheKind::Memory),
@@ -64,7 +70,9 @@ pub(super) fn cache(r: &mut Resolver, process: &Process, key_header: &Taken<Head
     if let (Ok(is_shared), Ok(key_header)) = (is_shared, key_header) {
         checks::cache::credentials_are_in_the_key(r, &cache, is_shared, key_header);
     }
-    checks::cache::is_plausible(r, &cache);
+    if let Ok(lanes) = lanes {
+        checks::cache::is_plausible(r, &cache, lanes, process.is_in_redis());
+    }
     checks::cache::entry_fits(r, &cache, process.memory);
     is_shared.map(|_| cache)
 }

@@ -15,6 +15,7 @@ use crate::config::resolve::{Refused, Resolver, Scope, Taken};
 use crate::dialect;
 use crate::routes::{AnswerSettings, Lane, Lanes, Overflow, OverflowSettings, Oversize, Prefix, RouteSettings};
 use crate::size::ByteSize;
+use crate::store::StoreKind;
 use crate::upstream::BaseUrl;
 
 pub(super) const MAX_BODY: u64 = 1 << 40;
@@ -33,6 +34,11 @@ impl Process<'_> {
     /// Whether there is a store. One that could not be understood would have been one.
     pub(super) fn has_store(&self) -> bool {
         self.store.as_ref().is_ok_and(|store| store.kind.is_some()) || self.store.is_err()
+    }
+
+    /// Whether others reach it too.
+    pub(super) fn is_in_redis(&self) -> bool {
+        matches!(self.store, Ok(Chosen { kind: Some(StoreKind::Redis { .. }), .. }))
     }
 }
 
@@ -102,7 +108,7 @@ fn one(
     let chunked = lanes::chunked(r);
     let overflow = lanes::overflow(r, process.has_store(), &lanes);
     let jobs = jobs::jobs(r, process);
-    let cache = jobs::cache(r, process, &key_header);
+    let cache = jobs::cache(r, process, &key_header, &lanes);
 
     let asks = asks(r, process.store, &lanes, oversize, &overflow, &cache);
     let tells_clients_apart = !asks.is_empty() || cache.as_ref().is_ok_and(|cache| cache.kind != CacheKind::None);

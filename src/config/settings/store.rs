@@ -52,12 +52,16 @@ pub(super) fn chosen(r: &mut Resolver) -> Taken<Chosen> {
     let url = r.optional(var::REDIS_URL, parse::redis_url);
     let folder = r.take(var::DATA_DIR, parse::folder);
     let prefix = r.take(var::CACHE_KEY_PREFIX, parse::key_prefix);
-    let (choice, url, folder, prefix) = (choice?, url?, folder?, prefix?);
-    let kind = match (choice, url) {
-        (Choice::Off, _) => None,
-        (Choice::Auto | Choice::Redis, Some(url)) => Some(StoreKind::Redis { url: Secret::new(url), prefix }),
-        (Choice::Redis, None) => return r.missing(var::REDIS_URL, "is required with STORE=redis"),
-        (Choice::Auto | Choice::Embedded, _) => Some(StoreKind::Embedded { folder }),
+    // What is not used is no obstacle: its problem is reported, and others beside it.
+    let choice = choice?;
+    let kind = match choice {
+        Choice::Off => None,
+        Choice::Embedded => Some(StoreKind::Embedded { folder: folder? }),
+        Choice::Auto | Choice::Redis => match url? {
+            Some(url) => Some(StoreKind::Redis { url: Secret::new(url), prefix: prefix? }),
+            None if choice == Choice::Auto => Some(StoreKind::Embedded { folder: folder? }),
+            None => return r.missing(var::REDIS_URL, "is required with STORE=redis"),
+        },
     };
     let by_name = match choice {
         Choice::Auto | Choice::Off => None,

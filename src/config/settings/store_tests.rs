@@ -174,8 +174,10 @@ fn whatever_asks_for_a_store_is_a_problem_with_none() {
 #[test]
 fn what_asks_for_a_store_is_reported_beside_other_problems_of_the_route() {
     let problems = settings(&[URL, OFF, ("LANE", "queue"), ("RETRY", "maybe")]).unwrap_err();
-    let names: Vec<&str> = problems.iter().map(|problem| problem.name.as_str()).collect();
-    assert_eq!(names, ["RETRY", "LANE"]);
+    let names = |problems: Vec<Problem>| problems.into_iter().map(|problem| problem.name).collect::<Vec<_>>();
+    assert_eq!(names(problems), ["RETRY", "LANE"]);
+    let unused = settings(&[URL, OFF, ("LANE", "queue"), ("REDIS_URL", "hidden"), ("DATA_DIR", "\n")]).unwrap_err();
+    assert_eq!(names(unused), ["LANE", "REDIS_URL", "DATA_DIR"]);
 }
 
 #[test]

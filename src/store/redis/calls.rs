@@ -72,7 +72,7 @@ impl Store for RedisStore {
             let mut call = self.scripts.claim.call();
             call.arg(&self.process).arg(*number).arg(first).arg(most.min(AT_ONCE)).arg(millis(self.settings.lease));
             call.arg(MOST_CRASHES).arg(Fault::poisoned().to_string());
-            let claims = reply::claims(self.run(&self.scripts.claim, call).await?)?;
+            let claims = reply::claims(self.run_once(&self.scripts.claim, call).await?)?;
             *unanswered = None;
             Ok(claims)
         })
@@ -126,7 +126,7 @@ impl Store for RedisStore {
         Box::pin(async move {
             let mut call = redis::cmd("HMGET");
             call.arg(self.keys.job(job)).arg(&RECORD[..]);
-            Ok(reply::record(job, self.send(&call).await?)?)
+            Ok(reply::record(job, &mut Elements::of(self.send(&call).await?)?)?)
         })
     }
 
@@ -339,7 +339,7 @@ mod tests {
                 prop_assert!(!piece.is_empty());
                 let end = position + piece.len() as u64;
                 prop_assert_eq!(position / SEGMENT as u64, (end - 1) / SEGMENT as u64);
-                prop_assert!(end % SEGMENT as u64 == 0 || number + 1 == pieces.len());
+                prop_assert!(end.is_multiple_of(SEGMENT as u64) || number + 1 == pieces.len());
                 position = end;
             }
         }

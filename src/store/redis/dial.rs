@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use redis::aio::{AsyncPushSender, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo};
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -19,7 +19,6 @@ use tokio_rustls::TlsConnector;
 
 use super::failure::Failure;
 use super::url::{Credentials, Endpoint, RedisUrl};
-use crate::trust;
 
 /// After this long without a byte, the system asks whether the peer is still there.
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -62,8 +61,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Dialer {
     /// For the servers of this URL. Fails when TLS cannot be set up.
-    pub(super) fn new(url: &RedisUrl) -> Result<Self, rustls::Error> {
-        let tls = if url.is_tls { Some(TlsConnector::from(Arc::new(tls()?))) } else { None };
+    pub(super) fn new(url: &RedisUrl, roots: impl FnOnce() -> RootCertStore) -> Result<Self, rustls::Error> {
+        let tls = if url.is_tls { Some(TlsConnector::from(Arc::new(tls(roots())?))) } else { None };
         Ok(Self { tls, credentials: url.credentials.clone(), database: url.database })
     }
 
@@ -109,11 +108,11 @@ impl Dialer {
     }
 }
 
-/// Whom the process trusts, and one memory of sessions for all connections.
-fn tls() -> Result<ClientConfig, rustls::Error> {
+/// One memory of sessions for all connections.
+fn tls(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(config.with_root_certificates(trust::roots()).with_no_client_auth())
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 impl fmt::Display for To<'_> {

@@ -3,9 +3,9 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -14,13 +14,16 @@ use rustix::process::{Pid, Signal, kill_process};
 use uuid::Uuid;
 
 use super::RedisStore;
+use crate::ids::JobId;
+use crate::job::{Lease, Title};
 use crate::secret::Secret;
 use crate::size::ByteSize;
 use crate::store::suite::Limits;
-use crate::store::{Store, StoreKind, StoreSettings};
+use crate::store::{Batch, NewBody, NewJob, Settle, Start, Store, StoreKind, StoreSettings, Submitted};
 
 /// How long something that must happen may take, on the slowest of machines.
 const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
 /// Runs a server as long as somebody holds the other end of its standard input: whatever becomes of the tests, the server
 /// ends with them, and so does its folder – unless it is told to keep that.
@@ -34,8 +37,8 @@ kill -9 $!
 
 /// A process of Redis.
 pub(super) struct Server {
-    program: &'static str,
     options: Vec<String>,
+    password: Option<String>,
     pub(super) port: u16,
     pub(super) folder: PathBuf,
     running: Option<Running>,
@@ -49,41 +52,63 @@ struct Running {
 impl Server {
     /// A server with these options besides its port and folder.
     pub(super) fn start(options: &[&str]) -> Self {
-        Self::start_program("redis-server", options)
-    }
-
-    /// A Sentinel that watches over this server under the name `main`.
-    pub(super) fn start_sentinel(master: &Self) -> Self {
-        let mut sentinel = Self::prepared("redis-sentinel", &["--sentinel", "deny-scripts-reconfig", "yes"]);
-        let (port, watched) = (sentinel.port, master.port);
-        // It writes to its own configuration.
-        let text = format!(
-            "port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {watched} 1\nsentinel down-after-milliseconds main \
-             1000\nsentinel failover-timeout main 3000\n"
-        );
-        let file = sentinel.folder.join("sentinel.conf");
-        fs::write(&file, text).unwrap();
-        sentinel.options = vec![file.to_str().unwrap().to_owned()];
-        sentinel.run();
-        sentinel
-    }
-
-    fn start_program(program: &'static str, options: &[&str]) -> Self {
-        let mut server = Self::prepared(program, options);
-        let folder = server.folder.to_str().unwrap().to_owned();
-        let port = server.port.to_string();
-        for (name, value) in [("--port", &*port), ("--dir", &*folder), ("--bind", "127.0.0.1"), ("--save", "")] {
-            server.options.extend([name.to_owned(), value.to_owned()]);
-        }
+        let mut server = Self::prepare();
+        server.option(options);
         server.run();
         server
     }
 
-    fn prepared(program: &'static str, options: &[&str]) -> Self {
+    /// The one server of all tests that leave it as it is.
+    pub(super) fn shared() -> &'static Self {
+        static SERVER: OnceLock<Server> = OnceLock::new();
+        SERVER.get_or_init(|| Self::start(&[]))
+    }
+
+    /// A Sentinel that watches over this server under the name `main`.
+    pub(super) fn start_sentinel(master: &Self, more: &str, password: Option<&str>) -> Self {
+        let mut sentinel = Self::prepare();
+        let (port, watched) = (sentinel.port, master.port);
+        // It writes to its own configuration.
+        let file = sentinel.file(
+            "sentinel.conf",
+            &format!(
+                "port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {watched} 1\nsentinel down-after-milliseconds \
+                 main 1000\nsentinel failover-timeout main 3000\n{more}\n"
+            ),
+        );
+        sentinel.options = vec![file, "--sentinel".into()];
+        if let Some(password) = password {
+            sentinel.protect(password);
+        }
+        sentinel.run();
+        sentinel
+    }
+
+    /// A server that does not run yet.
+    pub(super) fn prepare() -> Self {
         let folder = std::env::temp_dir().join(format!("forebay-redis-{}", Uuid::new_v4()));
         fs::create_dir(&folder).unwrap();
-        let options = options.iter().map(|option| (*option).to_owned()).collect();
-        Self { program, options, port: free_port(), folder, running: None }
+        let mut server = Self { options: Vec::new(), password: None, port: free_port(), folder, running: None };
+        let (port, folder) = (server.port.to_string(), server.folder.to_str().unwrap().to_owned());
+        server.option(&["--port", &port, "--dir", &folder, "--bind", "127.0.0.1", "--save", ""]);
+        server
+    }
+
+    pub(super) fn option(&mut self, options: &[&str]) {
+        self.options.extend(options.iter().map(|option| (*option).to_owned()));
+    }
+
+    /// Writes a file into its folder. Answers its path.
+    pub(super) fn file(&self, name: &str, text: &str) -> String {
+        let path = self.folder.join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// It asks for this password from the next start on.
+    pub(super) fn protect(&mut self, password: &str) {
+        self.option(&["--requirepass", password]);
+        self.password = Some(password.to_owned());
     }
 
     /// Starts it, as it was told first. It answers before this returns.
@@ -92,7 +117,7 @@ impl Server {
         let mut keeper = Command::new("sh")
             .args(["-c", KEEPER])
             .arg(&self.folder)
-            .arg(self.program)
+            .arg("redis-server")
             .args(&self.options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -144,13 +169,14 @@ impl Server {
         self.try_ask(command).unwrap()
     }
 
-    fn try_ask<T: FromRedisValue>(&self, command: &[&str]) -> redis::RedisResult<T> {
+    pub(super) fn try_ask<T: FromRedisValue>(&self, command: &[&str]) -> redis::RedisResult<T> {
         let mut connection = self.connection()?;
         redis::cmd(command[0]).arg(&command[1..]).query(&mut connection)
     }
 
     fn connection(&self) -> redis::RedisResult<Connection> {
-        let client = redis::Client::open(self.url())?;
+        let password = self.password.as_ref().map_or_else(String::new, |password| format!(":{password}@"));
+        let client = redis::Client::open(format!("redis://{password}127.0.0.1:{}", self.port))?;
         let connection = client.get_connection_with_timeout(Duration::from_secs(1))?;
         connection.set_read_timeout(Some(Duration::from_secs(5)))?;
         Ok(connection)
@@ -186,16 +212,18 @@ pub(super) fn new_prefix() -> String {
 
 /// A store as a process has it that was told so. Redis need not be there.
 pub(super) fn open(url: &str, prefix: &str, limits: &Limits) -> Arc<RedisStore> {
-    let url = Secret::new(url.to_owned());
-    let settings = StoreSettings {
-        kind: StoreKind::Redis { url: url.clone(), prefix: prefix.to_owned() },
+    Arc::new(RedisStore::open(&Secret::new(url.to_owned()), prefix, settings(url, prefix, limits)).unwrap())
+}
+
+pub(super) fn settings(url: &str, prefix: &str, limits: &Limits) -> StoreSettings {
+    StoreSettings {
+        kind: StoreKind::Redis { url: Secret::new(url.to_owned()), prefix: prefix.to_owned() },
         is_required: true,
         max_bytes: limits.max_bytes,
         queue: limits.queue.to_owned(),
         max_depth: limits.max_depth,
         lease: limits.lease,
-    };
-    Arc::new(RedisStore::open(&url, prefix, settings).unwrap())
+    }
 }
 
 /// Waits until the store answers.
@@ -212,9 +240,79 @@ pub(super) fn no_limits() -> Limits {
     Limits { max_bytes: ByteSize::new(1 << 40), ..Limits::default() }
 }
 
-/// A file of a test, made in this folder.
-pub(super) fn file(folder: &Path, name: &str, text: &str) -> String {
-    let path = folder.join(name);
-    fs::write(&path, text).unwrap();
-    path.to_str().unwrap().to_owned()
+/// Three servers that share the slots.
+pub(super) struct Cluster(pub(super) [Server; 3]);
+
+impl Cluster {
+    /// The one cluster of all tests that leave it as it is.
+    pub(super) fn shared() -> &'static Self {
+        static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+        CLUSTER.get_or_init(Self::start)
+    }
+
+    pub(super) fn start() -> Self {
+        let nodes = [0; 3].map(|_| {
+            let bus = free_port().to_string();
+            Server::start(&["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "2000"])
+        });
+        for (number, (node, slots)) in
+            nodes.iter().zip([["0", "5460"], ["5461", "10922"], ["10923", "16383"]]).enumerate()
+        {
+            let epoch = (number + 1).to_string();
+            node.ask::<()>(&["CLUSTER", "SET-CONFIG-EPOCH", &epoch]);
+            node.ask::<()>(&["CLUSTER", "ADDSLOTSRANGE", slots[0], slots[1]]);
+        }
+        for node in &nodes[1..] {
+            let bus: Vec<String> = node.ask(&["CONFIG", "GET", "cluster-port"]);
+            nodes[0].ask::<()>(&["CLUSTER", "MEET", "127.0.0.1", &node.port.to_string(), &bus[1]]);
+        }
+        for node in &nodes {
+            node.until("the cluster is whole", |node| {
+                let info: String = node.ask(&["CLUSTER", "INFO"]);
+                info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
+            });
+        }
+        Self(nodes)
+    }
+
+    /// The form of its URL that names only some of its nodes.
+    pub(super) fn url(&self, named: &[usize]) -> String {
+        let hosts: Vec<_> = named.iter().map(|node| format!("127.0.0.1:{}", self.0[*node].port)).collect();
+        format!("redis+cluster://{}", hosts.join(","))
+    }
+}
+
+/// A job with a request and a body.
+pub(super) fn job() -> NewJob {
+    NewJob {
+        id: JobId::random(),
+        title: Title::new("default", "POST", "/x"),
+        owner: None,
+        request: "request".into(),
+        body: NewBody::Inline("body".into()),
+        idempotency: None,
+        start: Start::Queued,
+        retention: HOUR,
+    }
+}
+
+/// Stores a job and takes it.
+pub(super) async fn leased(store: &RedisStore) -> Lease {
+    let job = job();
+    assert_eq!(store.submit(job.clone()).await, Ok(Submitted::Accepted(None)));
+    let mut claims = store.claim(9).await.unwrap();
+    assert_eq!(claims.jobs.len(), 1);
+    let lease = claims.jobs.remove(0).lease;
+    assert_eq!(lease.job, job.id);
+    lease
+}
+
+/// A whole recording.
+pub(super) fn result() -> Batch {
+    Batch {
+        head: Some("head".into()),
+        at: 0,
+        data: vec!["data".into()],
+        settle: Some(Settle::Completed { end: "end".into(), retention: HOUR }),
+    }
 }

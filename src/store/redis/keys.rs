@@ -40,7 +40,7 @@ pub(super) const RECORD: [&str; 10] =
     ["state", "route", "method", "path", "owner", "created", "started", "ended", "executions", "error"];
 
 /// The names that scripts know, and what stands behind the prefix of a queue.
-const NAMES: [(&str, &str); 18] = [
+const NAMES: [(&str, &str); 19] = [
     ("META", "meta"),
     ("READY", "ready"),
     ("DELAYED", "delayed"),
@@ -59,6 +59,7 @@ const NAMES: [(&str, &str); 18] = [
     ("CLAIMS", "claims:"),
     ("WORK", "work"),
     ("CANCELLED", "cancelled"),
+    ("CHANGED", "changed:"),
 ];
 
 /// The names of one queue.
@@ -69,7 +70,7 @@ pub(super) struct Keys {
 
 /// A prefix and a queue that leave the keys without a hash tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoHashTag;
+pub(super) struct NoHashTag;
 
 /// What a message on a channel is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,16 +128,19 @@ impl Keys {
         }
     }
 
-    /// Lua that gives scripts all names, as constants, and the figures that go with them.
-    pub(super) fn in_lua(&self) -> String {
-        let mut lua = String::from("local call = redis.call\n");
-        for (name, behind) in NAMES.into_iter().chain([("CHANGED", "changed:")]) {
-            let _ = writeln!(lua, "local {name} = {}", quoted(&format!("{}{behind}", self.base)));
+    /// What stands for a name in a script, if it is one: a key, what one begins with, or a figure, as Lua writes it.
+    pub(super) fn in_lua(&self, name: &str) -> Option<String> {
+        match name {
+            "FORMAT" => Some(quoted(FORMAT)),
+            "FLAT" => Some(FLAT.to_string()),
+            "SEGMENT" => Some(SEGMENT.to_string()),
+            "NET" => Some(NET.as_millis().to_string()),
+            "RECORD" => Some(RECORD.map(quoted).join(", ")),
+            name => {
+                let (_, behind) = NAMES.into_iter().find(|(known, _)| *known == name)?;
+                Some(quoted(&format!("{}{behind}", self.base)))
+            }
         }
-        let _ = writeln!(lua, "local FORMAT, FLAT, SEGMENT, NET = '{FORMAT}', {FLAT}, {SEGMENT}, {}", NET.as_millis());
-        let fields: Vec<_> = RECORD.iter().map(|field| format!("'{field}'")).collect();
-        let _ = writeln!(lua, "local function record(id) return call('HMGET', JOB .. id, {}) end", fields.join(", "));
-        lua
     }
 }
 

@@ -58,7 +58,7 @@ impl Line {
     pub(super) fn new(reach: Arc<Reach>, keys: Keys, closing: CancellationToken) -> (Self, impl Future<Output = ()>) {
         let (state, states) = watch::channel(State::Connecting);
         let (dead, deaths) = watch::channel(0);
-        let keeper = Keeper { reach, keys, state, deaths, links: 0, failures: 0 };
+        let keeper = Keeper { reach, keys, state, deaths, links: 0, tries: 0, failed: Vec::new(), rounds: 0 };
         let work = async move {
             let Keeper { state, .. } = &keeper;
             let closed = state.clone();
@@ -76,15 +76,20 @@ impl Line {
     /// three seconds, at once where there is no connection. Cancel-safe; the command may be carried out all the same.
     pub(super) async fn send(&self, command: &Cmd) -> Result<Value, Failure> {
         let sending = async {
-            match self.send_once(command).await {
-                Err(Failure::Gone(_)) => self.send_once(command).await,
+            match self.try_to_send(command).await {
+                Err(Failure::Gone(_)) => self.try_to_send(command).await,
                 answer => answer,
             }
         };
         timeout(CALL, sending).await.unwrap_or(Err(Failure::Silent))
     }
 
-    async fn send_once(&self, command: &Cmd) -> Result<Value, Failure> {
+    /// Sends a command that must not be carried out twice. Ends as soon, and is as safe to cancel.
+    pub(super) async fn send_once(&self, command: &Cmd) -> Result<Value, Failure> {
+        timeout(CALL, self.try_to_send(command)).await.unwrap_or(Err(Failure::Silent))
+    }
+
+    async fn try_to_send(&self, command: &Cmd) -> Result<Value, Failure> {
         let mut link = self.link().await?;
         let failure = match timeout(ANSWER, link.connection.send_packed_command(command)).await {
             Ok(Ok(Value::ServerError(error))) => Failure::of(&error.into()),
@@ -129,8 +134,11 @@ struct Keeper {
     state: watch::Sender<State>,
     deaths: watch::Receiver<u64>,
     links: u64,
-    /// Tries that failed since there was a connection.
-    failures: usize,
+    tries: usize,
+    /// Why the latest tries failed, as long as not all were asked who may know the way.
+    failed: Vec<Failure>,
+    /// How often all were asked since there was a connection.
+    rounds: u32,
 }
 
 impl Keeper {
@@ -138,10 +146,11 @@ impl Keeper {
         loop {
             match self.connect().await {
                 Ok((link, driver)) => {
-                    if self.links > 1 || self.failures > 0 {
+                    if self.links > 1 || self.rounds > 0 {
                         tracing::info!(url = %self.reach.url(), "the store answers");
                     }
-                    self.failures = 0;
+                    self.failed.clear();
+                    self.rounds = 0;
                     let number = link.number;
                     self.state.send_replace(State::Up(link));
                     tokio::select! {
@@ -156,30 +165,33 @@ impl Keeper {
         }
     }
 
-    /// Says so, the first time, and waits before the next try – not where somebody else may know the way.
+    /// After all who may know the way were asked: says so, the first time, and waits before the next try.
     async fn pause_after(&mut self, failure: Failure) {
+        self.failed.push(failure);
+        let guides = self.reach.guides().max(1);
+        if self.failed.len() < guides {
+            return;
+        }
+        let failure = together(std::mem::take(&mut self.failed));
         let words = failure.words();
         match &failure {
-            Failure::Newer(_) if self.failures == 0 => tracing::error!(url = %self.reach.url(), "the store: {words}"),
-            _ if self.failures == 0 => tracing::warn!(url = %self.reach.url(), "the store does not answer: {words}"),
+            Failure::Newer(_) if self.rounds == 0 => tracing::error!(url = %self.reach.url(), "the store: {words}"),
+            _ if self.rounds == 0 => tracing::warn!(url = %self.reach.url(), "the store does not answer: {words}"),
             _ => tracing::debug!(url = %self.reach.url(), "the store does not answer: {words}"),
-        }
-        self.failures += 1;
-        let guides = self.reach.guides().max(1);
-        if !self.failures.is_multiple_of(guides) {
-            return;
         }
         self.state.send_replace(State::Down(failure));
         let (first, last) = PAUSES;
-        let rounds = u32::try_from(self.failures / guides).unwrap_or(u32::MAX).min(10);
-        let pause = first.saturating_mul(1 << (rounds - 1)).min(last);
+        let pause = first.saturating_mul(1 << self.rounds.min(10)).min(last);
+        self.rounds = self.rounds.saturating_add(1);
         // Many processes lose a server at once, and need not come back in step.
         tokio::time::sleep(pause.mul_f64(0.8 + 0.4 * fastrand::f64())).await;
     }
 
     async fn connect(&mut self) -> Result<(Link, impl Future<Output = ()> + use<>), Failure> {
+        let number = self.tries;
+        self.tries = self.tries.wrapping_add(1);
         let connecting = async {
-            let Dialled { mut connection, mut driver } = self.reach.connect(None).await?;
+            let Dialled { mut connection, mut driver } = self.reach.connect(number, None).await?;
             let server = tokio::select! {
                 biased;
                 server = examine(&mut connection, &self.keys) => server?,
@@ -191,6 +203,25 @@ impl Keeper {
         self.links += 1;
         Ok((Link { number: self.links, connection, server: Arc::new(server) }, driver))
     }
+}
+
+/// What several failures are as one: the only one that says more than that somebody was not reached, or what all say.
+fn together(failures: Vec<Failure>) -> Failure {
+    let mut words: Vec<String> = Vec::new();
+    for failure in failures {
+        match failure {
+            Failure::Gone(_) | Failure::Silent | Failure::Odd => {
+                let said = failure.words();
+                if !words.contains(&said) {
+                    words.push(said);
+                }
+            }
+            Failure::Full | Failure::NoScript | Failure::Newer(_) | Failure::Refused(_) | Failure::Closed => {
+                return failure;
+            }
+        }
+    }
+    Failure::Gone(words.join("; "))
 }
 
 /// Whether this server can be used, and what it says about itself.

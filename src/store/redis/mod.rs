@@ -27,7 +27,13 @@ mod url;
 mod wake;
 
 #[cfg(test)]
+mod finding_tests;
+#[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod loss_tests;
+#[cfg(test)]
+mod outage_tests;
 #[cfg(test)]
 mod suite_tests;
 
@@ -35,15 +41,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use redis::{Cmd, Value};
+use rustls::RootCertStore;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub use keys::NoHashTag;
 pub use url::RedisUrl;
 
 use self::failure::Failure;
-use self::keys::Keys;
+use self::keys::{Keys, NoHashTag};
 use self::line::Line;
 use self::reach::Reach;
 use self::script::{Script, Scripts};
@@ -51,6 +57,7 @@ use self::wake::Wake;
 use super::{Changes, StoreSettings};
 use crate::secret::Secret;
 use crate::shutdown::Tasks;
+use crate::trust;
 
 /// A Redis that holds jobs, recordings and cache entries.
 pub struct RedisStore {
@@ -103,9 +110,18 @@ impl RedisStore {
     /// Begins to connect, in the background, where it goes on until the store is closed or dropped. Whether Redis is there,
     /// [`ping`](super::Store::ping) tells. Must be called inside a runtime.
     pub fn open(url: &Secret<String>, prefix: &str, settings: StoreSettings) -> Result<Self, OpenError> {
+        Self::open_trusting(trust::roots, url, prefix, settings)
+    }
+
+    fn open_trusting(
+        roots: impl FnOnce() -> RootCertStore,
+        url: &Secret<String>,
+        prefix: &str,
+        settings: StoreSettings,
+    ) -> Result<Self, OpenError> {
         let url = RedisUrl::parse(url.expose()).map_err(OpenError::Url)?;
         let keys = Keys::new(prefix, &settings.queue).map_err(|NoHashTag| OpenError::Names)?;
-        let reach = Arc::new(Reach::new(url.clone(), keys.clone()).map_err(OpenError::Tls)?);
+        let reach = Arc::new(Reach::new(url.clone(), keys.clone(), roots).map_err(OpenError::Tls)?);
         let (closing, changes) = (CancellationToken::new(), Changes::default());
         let process = Uuid::new_v4().simple().to_string();
         let (line, keeping_up) = Line::new(Arc::clone(&reach), keys.clone(), closing.clone());
@@ -127,6 +143,14 @@ impl RedisStore {
     async fn run(&self, script: &Script, call: Cmd) -> Result<Value, Failure> {
         match self.line.send(&call).await {
             Err(Failure::NoScript) => self.line.send(&script.in_full(&call)).await,
+            answer => answer,
+        }
+    }
+
+    /// Calls a script that is not sent again when its connection ends.
+    async fn run_once(&self, script: &Script, call: Cmd) -> Result<Value, Failure> {
+        match self.line.send_once(&call).await {
+            Err(Failure::NoScript) => self.line.send_once(&script.in_full(&call)).await,
             answer => answer,
         }
     }

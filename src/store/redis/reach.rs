@@ -3,11 +3,11 @@
 //! All keys of a queue are in one slot, so that also of a cluster only one node is talked to: the one that has the slot.
 //! Whenever a server turns out not to be the right one any more, it is looked for again.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::{Cmd, Value};
+use rustls::RootCertStore;
 use tokio::time::timeout;
 
 use super::dial::{Dialer, Dialled, Listener, To, WithPassword};
@@ -23,17 +23,15 @@ pub(super) struct Reach {
     url: RedisUrl,
     dialer: Dialer,
     keys: Keys,
-    /// Whom to ask next for the way: another each time.
-    turn: AtomicUsize,
     /// Nodes of the cluster besides those that the URL names.
     learned: Mutex<Vec<Endpoint>>,
 }
 
 impl Reach {
-    /// Fails when TLS cannot be set up.
-    pub(super) fn new(url: RedisUrl, keys: Keys) -> Result<Self, rustls::Error> {
-        let dialer = Dialer::new(&url)?;
-        Ok(Self { url, dialer, keys, turn: AtomicUsize::default(), learned: Mutex::default() })
+    /// Trusts these roots, where TLS is spoken. Fails when that cannot be set up.
+    pub(super) fn new(url: RedisUrl, keys: Keys, roots: impl FnOnce() -> RootCertStore) -> Result<Self, rustls::Error> {
+        let dialer = Dialer::new(&url, roots)?;
+        Ok(Self { url, dialer, keys, learned: Mutex::default() })
     }
 
     /// How many there are who know the way: if one does not, the next one may.
@@ -50,18 +48,18 @@ impl Reach {
         &self.url
     }
 
-    /// Asks one guide, if there are any, and connects. Ends within two seconds. Cancel-safe.
-    pub(super) async fn connect(&self, listener: Option<Listener>) -> Result<Dialled, Failure> {
+    /// Asks one guide, if there are any, another for each number, and connects. Ends within two seconds. Cancel-safe.
+    pub(super) async fn connect(&self, number: usize, listener: Option<Listener>) -> Result<Dialled, Failure> {
         match &self.url.place {
             Place::Server(endpoint) => self.dial(To::Server(endpoint), listener).await,
             Place::Socket(path) => self.dial(To::Socket(path), listener).await,
             Place::Sentinels(sentinels, service) => {
-                let Some(sentinel) = self.next(sentinels.iter()) else { return Err(no_guide()) };
+                let Some(sentinel) = nth(number, sentinels.iter()) else { return Err(no_guide()) };
                 let master = within(self.master_of(service, &sentinel)).await?;
                 self.dial(To::Server(&master), listener).await
             }
             Place::Cluster(seeds) => {
-                let Some(node) = self.next(seeds.iter().chain(&self.learned())) else { return Err(no_guide()) };
+                let Some(node) = nth(number, seeds.iter().chain(&self.learned())) else { return Err(no_guide()) };
                 let owner = within(self.owner_of_slot(&node)).await?;
                 self.dial(To::Server(&owner), listener).await
             }
@@ -71,12 +69,6 @@ impl Reach {
     async fn dial(&self, to: To<'_>, listener: Option<Listener>) -> Result<Dialled, Failure> {
         let dialled = timeout(CONNECT, self.dialer.dial(to, listener)).await;
         dialled.unwrap_or_else(|_| Err(Failure::Gone(format!("{to}: no connection within {CONNECT:?}"))))
-    }
-
-    fn next<'a>(&self, guides: impl Iterator<Item = &'a Endpoint>) -> Option<Endpoint> {
-        let guides: Vec<_> = guides.collect();
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(guides.len())?;
-        guides.get(turn).copied().cloned()
     }
 
     fn learned(&self) -> Vec<Endpoint> {
@@ -158,6 +150,11 @@ impl Reach {
             () = driver => Err(Failure::Gone(format!("{to} closes the connection"))),
         }
     }
+}
+
+fn nth<'a>(number: usize, guides: impl Iterator<Item = &'a Endpoint>) -> Option<Endpoint> {
+    let guides: Vec<_> = guides.collect();
+    guides.get(number.checked_rem(guides.len())?).copied().cloned()
 }
 
 async fn within<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {

@@ -86,10 +86,9 @@ pub(super) fn word(value: &Value) -> Result<&str, Failure> {
     }
 }
 
-/// The fields of [`RECORD`]. None = there is no such job.
-pub(super) fn record(id: JobId, fields: Value) -> Result<Option<Record>, Failure> {
-    let mut fields = Elements::of(fields)?;
-    if fields.0.len() != RECORD.len() {
+/// A job from the fields of [`RECORD`], which are taken. None = there is no such job.
+pub(super) fn record(id: JobId, fields: &mut Elements) -> Result<Option<Record>, Failure> {
+    if fields.0.len() < RECORD.len() {
         return Err(Failure::Odd);
     }
     let Some(state) = fields.text()? else { return Ok(None) };
@@ -123,7 +122,8 @@ pub(super) fn records(answer: Value) -> Result<Vec<Record>, Failure> {
     let mut records = Vec::new();
     for pair in Elements::of(answer)?.0 {
         let mut pair = Elements::of(pair)?;
-        records.extend(record(pair.id()?, pair.next()?)?);
+        let id = pair.id()?;
+        records.extend(record(id, &mut Elements::of(pair.next()?)?)?);
     }
     Ok(records)
 }
@@ -143,7 +143,7 @@ pub(super) fn claims(answer: Value) -> Result<Claims, Failure> {
 fn claimed(job: Value) -> Result<Claimed, Failure> {
     let mut job = Elements::of(job)?;
     let lease = Lease { job: job.id()?, fence: Fence::new(job.some()?), execution: ExecutionNo::new(job.some()?) };
-    let (retries, request) = (job.some()?, job.bytes()?.unwrap_or_default());
+    let (retries, request) = (job.number()?.unwrap_or_default(), job.bytes()?.unwrap_or_default());
     let (inline, count, length) = (job.bytes()?, job.number()?, job.number()?);
     let body = match count {
         Some(count) => NewBody::Pieces { count, length: length.unwrap_or_default() },
@@ -158,12 +158,12 @@ pub(super) fn page(id: JobId, answer: Value) -> Result<Option<Page>, Failure> {
         return Ok(None);
     }
     let mut answer = Elements::of(answer)?;
-    let Some(record) = record(id, answer.next()?)? else { return Ok(None) };
+    let Some(record) = record(id, &mut answer)? else { return Ok(None) };
     Ok(Some(Page {
         record,
         head: answer.bytes()?,
-        length: answer.number()?.unwrap_or_default(),
         end: answer.bytes()?,
+        length: answer.number()?.unwrap_or_default(),
         data: answer.bytes()?.into_iter().collect(),
     }))
 }

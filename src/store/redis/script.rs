@@ -1,5 +1,8 @@
 //! Scripts: several commands as one, all or nothing.
 
+use std::collections::HashSet;
+use std::fmt::Write as _;
+
 use redis::{Arg, Cmd};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
@@ -34,8 +37,7 @@ pub(super) struct Scripts {
 impl Scripts {
     /// The scripts over these keys.
     pub(super) fn new(keys: &Keys) -> Self {
-        let names = keys.in_lua();
-        let script = |text: &str| Script::new(keys, &names, text);
+        let script = |text: &str| Script::new(keys, text);
         Self {
             put_body: script(include_str!("scripts/put_body.lua")),
             submit: script(include_str!("scripts/submit.lua")),
@@ -54,8 +56,8 @@ impl Scripts {
 }
 
 impl Script {
-    fn new(keys: &Keys, names: &str, text: &str) -> Self {
-        let text = [names, include_str!("scripts/rules.lua"), text].concat();
+    fn new(keys: &Keys, text: &str) -> Self {
+        let text = assembled(keys, text);
         // The server's own name for a script; nothing is kept secret by it.
         let name = hexadecimal(digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()).as_ref());
         Self { text, name, base: keys.base().to_owned() }
@@ -78,6 +80,61 @@ impl Script {
             }
         }
         full
+    }
+}
+
+/// A script as it is sent: behind the rules that it uses, with all names filled in. A server creates whatever functions
+/// stand there anew with every call, and names that are constants cost it nothing.
+fn assembled(keys: &Keys, text: &str) -> String {
+    let rules: Vec<_> = include_str!("scripts/rules.lua").split("\n\n").filter_map(rule).collect();
+    let (mut parts, mut used) = (vec![text], words(text));
+    for (name, rule) in rules.into_iter().rev() {
+        if used.contains(name) {
+            used.extend(words(rule));
+            parts.push(rule);
+        }
+    }
+    let mut lua = String::from("local call = redis.call\n");
+    for line in parts.iter().rev().flat_map(|part| part.lines()).filter(|line| !line.starts_with("--")) {
+        for (number, part) in line.split('\'').enumerate() {
+            let is_text = number % 2 == 1;
+            if is_text {
+                let _ = write!(lua, "'{part}'");
+            } else {
+                fill_in(keys, part, &mut lua);
+            }
+        }
+        lua.push('\n');
+    }
+    lua
+}
+
+/// A function of the rules, and its name.
+fn rule(text: &str) -> Option<(&str, &str)> {
+    let (_, name) = text.split_once("local function ")?;
+    Some((name.split_once('(')?.0, text))
+}
+
+fn words(text: &str) -> HashSet<&str> {
+    text.split(|c: char| !is_of_word(c)).collect()
+}
+
+fn is_of_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
+/// Code, without texts, in which names become what they stand for.
+fn fill_in(keys: &Keys, code: &str, lua: &mut String) {
+    let mut rest = code;
+    while !rest.is_empty() {
+        let end = rest.find(|c| !is_of_word(c)).unwrap_or(rest.len()).max(1);
+        // What is between words is one byte, or not ASCII, which stands in comments only.
+        let Some((word, behind)) = rest.split_at_checked(end) else { return };
+        match keys.in_lua(word) {
+            Some(text) => lua.push_str(&text),
+            None => lua.push_str(word),
+        }
+        rest = behind;
     }
 }
 

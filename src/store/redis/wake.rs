@@ -46,8 +46,8 @@ impl Wake {
     /// Listens until it is told to close.
     pub(super) async fn run(self, closing: CancellationToken) {
         let listening = async {
-            loop {
-                let failure = self.listen().await;
+            for number in 0.. {
+                let failure = self.listen(number).await;
                 tracing::debug!(url = %self.reach.url(), "no news of the store: {}", failure.words());
                 sleep(PAUSE).await;
             }
@@ -59,8 +59,8 @@ impl Wake {
     }
 
     /// Listens on one connection until it ends.
-    async fn listen(&self) -> Failure {
-        let Dialled { connection, driver } = match self.reach.connect(Some(self.listener())).await {
+    async fn listen(&self, number: usize) -> Failure {
+        let Dialled { connection, driver } = match self.reach.connect(number, Some(self.listener())).await {
             Ok(dialled) => dialled,
             Err(failure) => return failure,
         };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{content_of, delete, queueing, run, status, status_of, submit, wait_for};
 use crate::client::{get, post};
 use crate::expect::{A_WHILE, assert_error, assert_relayed};
-use crate::upstream::{Behaviour, FakeUpstream, Gate, answer, close, raw, reset, stall};
+use crate::upstream::{Behaviour, FakeUpstream, Gate, Seen, answer, close, raw, reset, stall};
 
 #[test]
 fn any_response_is_a_result() {
@@ -151,7 +151,7 @@ fn jobs_start_in_the_order_of_their_submission() {
     for job in &jobs {
         wait_for(&forebay, job, "completed");
     }
-    let order: Vec<_> = upstream.seen().iter().map(|seen| seen.path()).collect();
+    let order: Vec<_> = upstream.seen().iter().map(Seen::path).collect();
     assert_eq!(order, (0..20).map(|n| format!("/{n}")).collect::<Vec<_>>());
 }
 

@@ -109,7 +109,7 @@ fn an_adopted_answer_can_be_followed_while_it_comes() {
     let mut follower = Follower::of(&forebay, &job, 0);
     follower.reads("one");
     more.open();
-    assert_relayed(&follower.to_the_end(), 200, "onetwo");
+    assert_relayed(&follower.read_to_the_end(), 200, "onetwo");
 }
 
 #[test]

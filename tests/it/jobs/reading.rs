@@ -63,8 +63,14 @@ fn results_without_a_body_are_replayed_without_a_length() {
     let upstream = FakeUpstream::start();
     let forebay = queueing(&upstream).start();
     upstream.script([raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")]);
-    let replayed = run(&forebay, &request("HEAD", "/"));
+    // The 202 to a HEAD has no body either: where the job is stands in its Location.
+    let accepted = forebay.ask(&request("HEAD", "/"));
+    let location = accepted.get("location").unwrap();
+    let job = location.strip_prefix("/__jobs/").unwrap();
+    wait_for(&forebay, job, "completed");
+    let replayed = forebay.ask(&content_of(job));
     assert_relayed(&replayed, 200, "");
+    assert_eq!(replayed.get("content-length").as_deref(), Some("0"), "that of the replay");
     for status in [204, 304] {
         upstream.script([raw(format!("HTTP/1.1 {status} X\r\nX-A: 1\r\n\r\n"))]);
         let replayed = run(&forebay, &get("/"));
@@ -138,9 +144,9 @@ fn who_follows_reads_what_comes_when_it_comes() {
     resumed.reads("data: 2\n\n");
     second.open();
     for follower in followers.into_iter().chain([late]) {
-        assert_relayed(&follower.to_the_end(), 200, "data: 1\n\ndata: 2\n\ndata: 3\n\n");
+        assert_relayed(&follower.read_to_the_end(), 200, "data: 1\n\ndata: 2\n\ndata: 3\n\n");
     }
-    assert_relayed(&resumed.to_the_end(), 200, "data: 2\n\ndata: 3\n\n");
+    assert_relayed(&resumed.read_to_the_end(), 200, "data: 2\n\ndata: 3\n\n");
     wait_for(&forebay, &job, "completed");
     assert_relayed(&forebay.ask(&content_of(&job)), 200, "data: 1\n\ndata: 2\n\ndata: 3\n\n");
 }
@@ -175,7 +181,7 @@ fn followers_are_cut_when_the_job_runs_again() {
     let mut follower = Follower::of(&forebay, &job, 0);
     follower.reads("first");
     gate.open();
-    let cut = follower.to_the_end();
+    let cut = follower.read_to_the_end();
     assert!(!cut.is_complete() && cut.text() == "first", "{cut:?}");
     wait_for(&forebay, &job, "completed");
     assert_relayed(&forebay.ask(&content_of(&job)), 200, "second");

@@ -4,7 +4,7 @@ use super::{ScratchFolder, content_of, queueing, status, submit, wait_for};
 use crate::client::{get, post};
 use crate::expect::assert_relayed;
 use crate::forebay::{EX_CONFIG, Settings};
-use crate::upstream::{FakeUpstream, Gate, answer, raw, stall};
+use crate::upstream::{FakeUpstream, Gate, Seen, answer, raw, stall};
 
 fn kept(upstream: &FakeUpstream, folder: &ScratchFolder) -> Settings {
     queueing(upstream).set("DATA_DIR", folder).set("JOB_LEASE_SECONDS", 1).set("QUEUE_CONCURRENCY", 2)
@@ -26,7 +26,7 @@ fn what_was_accepted_is_executed_after_a_kill() {
         wait_for(&forebay, job, "completed");
         assert_relayed(&forebay.ask(&content_of(job)), 200, "done");
     }
-    let mut paths: Vec<_> = upstream.seen().iter().map(|seen| seen.path()).collect();
+    let mut paths: Vec<_> = upstream.seen().iter().map(Seen::path).collect();
     paths.sort();
     assert_eq!(paths, ["/0", "/1", "/2", "/3", "/4", "/5"]);
     assert_eq!(status(&forebay, &jobs[0])["attempts"], 2);

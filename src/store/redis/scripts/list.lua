@@ -16,7 +16,7 @@ for _, set in ipairs(sets[ARGV[1]] or { READY, RUNNING, COMPLETED, FAILED }) do
 end
 table.sort(found, function(a, b) return a[2] > b[2] end)
 for i = 1, math.min(#found, tonumber(ARGV[3])) do
-  local one = record(found[i][1])
+  local one = call('HMGET', JOB .. found[i][1], RECORD)
   if one[1] then records[#records + 1] = { found[i][1], one } end
 end
 return records

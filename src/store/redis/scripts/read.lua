@@ -1,14 +1,13 @@
 -- A job and what is recorded of it.
 --
--- ARGV: 1 job, 2 from which byte on, 3 about how many bytes at most.
--- Answers: { record, head | nil, size | nil, end mark | nil, data | nil } | nil = there is no such job. The data ends where
---          its segment does; data that should be there and is not makes the job one that is not there.
+-- ARGV: 1 job, 2 from which byte on, 3 how many bytes at most.
+-- Answers: the fields of its record, head | nil, end mark | nil, size | nil, data | nil; or nil = there is no such job. The
+--          data ends where its segment does; data that should be there and is not makes the job one that is not there.
 -- Cost: O(1), and the copying of a segment.
 local id, first, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local about = record(id)
-if not about[1] then return false end
-local recorded = call('HMGET', JOB .. id, 'head', 'size', 'mark')
-local size, data = tonumber(recorded[2] or 0), false
+local answer = call('HMGET', JOB .. id, RECORD, 'head', 'mark', 'size')
+if not answer[1] then return false end
+local size, data = tonumber(answer[#answer] or 0), false
 if first < size and most > 0 then
   local segment, offset = math.floor(first / SEGMENT), first % SEGMENT
   if segment < math.floor(size / SEGMENT) then
@@ -20,4 +19,5 @@ if first < size and most > 0 then
     if data == '' then return false end
   end
 end
-return { about, recorded[1], size, recorded[3], data }
+answer[#answer + 1] = data
+return answer

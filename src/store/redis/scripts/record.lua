@@ -9,22 +9,22 @@ local from, id, fence, most, at, ending, text, millis, head = unpack(ARGV, 1, 9)
 local job = JOB .. id
 local bytes, newer = stored()
 if newer then return newer end
-local is = call('HMGET', job, 'fence', 'state', 'size', 'seq', 'recorded', 'key')
+local is = call('HMGET', job, 'fence', 'state', 'size', 'recorded', 'seq', 'key', 'asked', 'pieces')
 if is[1] ~= fence then return 'lost' end
 if is[2] ~= 'running' then return ending == '' and 'lost' or 'held' end
-local size, position, more = tonumber(is[3] or 0), tonumber(at), 0
-if position > size then return 'lost' end
-for i = 10, #ARGV do position = position + #ARGV[i] end
-more = math.max(0, position - size)
-local begins = head ~= '' and not is[5]
-if begins then more = more + #head end
+local size, length = tonumber(is[3] or 0), 0
+if tonumber(at) > size then return 'lost' end
+for i = 10, #ARGV do length = length + #ARGV[i] end
+local more, fields = math.max(0, at + length - size), {}
+if head ~= '' and not is[4] then
+  more = more + #head
+  fields = { 'head', head }
+end
 if more > 0 and bytes + more > tonumber(most) then return 'full' end
 
-if begins then call('HSET', job, 'head', head, 'size', 0, 'recorded', 0) end
-position = tonumber(at)
+local position = tonumber(at)
 for i = 10, #ARGV do
-  local piece = ARGV[i]
-  local start = position
+  local piece, start = ARGV[i], position
   position = position + #piece
   if position > size then
     if start < size then
@@ -44,40 +44,41 @@ for i = 10, #ARGV do
     size = position
   end
 end
-if ending == '' then
-  if more > 0 then
-    call('HSET', job, 'size', size, 'recorded', (is[5] or 0) + more)
-    account(id, more)
-    tell(CHANGED .. id, from)
-  end
-  return 'held'
+if more > 0 then
+  for _, field in ipairs({ 'size', size, 'recorded', (is[4] or 0) + more }) do fields[#fields + 1] = field end
 end
 
-local now = clock()
-call('ZREM', LEASES, id)
-if more > 0 then call('HSET', job, 'size', size, 'recorded', (is[5] or 0) + more) end
-if ending == 'completed' then
-  local asked = call('HGET', job, 'asked')
-  call('ZREM', RUNNING, id)
+if ending == '' then
+  if more == 0 then return 'held' end
+  call('HSET', job, unpack(fields))
+  account(id, more)
+elseif ending == 'completed' then
+  if more == 0 then call('ZREM', LEASES, id) end
+  local now = clock()
+  call('HSET', job, 'state', 'completed', 'mark', text, 'ended', now, 'asked', 0, unpack(fields))
   call('HDEL', job, 'request', 'body', 'pieces', 'length', 'error')
-  call('UNLINK', BODY .. id)
-  call('HSET', job, 'state', 'completed', 'mark', text, 'ended', now, 'asked', 0)
-  account(id, more + #text - asked)
-  finish(id, COMPLETED, is[4], is[6], now, tonumber(millis))
+  if is[8] then call('UNLINK', BODY .. id) end
+  call('ZREM', LEASES, id)
+  call('ZREM', RUNNING, id)
+  account(id, more + #text - is[7])
+  local net = finish(id, COMPLETED, is[5], is[6], now, tonumber(millis))
+  if size >= SEGMENT then call('PEXPIRE', SEGMENTS .. id, net) end
+  if size % SEGMENT > 0 then call('PEXPIRE', TAIL .. id, net) end
 else
+  call('ZREM', LEASES, id)
+  if more > 0 then call('HSET', job, unpack(fields)) end
   account(id, more - drop_recording(id))
   if ending == 'failed' then
     call('ZREM', RUNNING, id)
-    call('HSET', job, 'state', 'failed', 'error', text, 'ended', now)
-    finish(id, FAILED, is[4], is[6], now, tonumber(millis))
+    fail(id, is[5], is[6], text, clock(), tonumber(millis))
   elseif ending == 'again' then
     call('HSET', job, 'state', 'waiting', 'error', text)
     call('HINCRBY', job, 'retries', 1)
-    call('ZADD', DELAYED, now + millis, id)
+    call('ZADD', DELAYED, clock() + millis, id)
   else
     call('ZREM', RUNNING, id)
     call('HSET', job, 'state', 'queued')
-    queue(id, is[4], from)
+    queue(id, is[5], from)
   end
 end
 tell(CHANGED .. id, from)

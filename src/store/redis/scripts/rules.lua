@@ -1,9 +1,11 @@
--- What the scripts have in common: it stands before each of them, behind the names of keys.rs.
+-- What the scripts have in common. A script gets the functions of this file that it uses, and stands behind them; names in
+-- capital letters are those of keys.rs. Functions are apart by an empty line, and use only those above them.
 --
 -- Every script: KEYS[1] is what all keys of a queue begin with. They have one hash tag and so one slot, which is what
 -- Redis Cluster wants of the keys of a script. Time is the server's. All or nothing: what may be refused – a limit, or a
--- server without memory – is found out before the first write, and the first write of a script that stores something is a
--- command that a full server refuses. (It refuses none that comes behind a write which it let pass.)
+-- server without memory – is found out before the first write. (A server without memory refuses commands that need some
+-- only as long as the script has written nothing. So a script that stores something begins with a command that needs
+-- memory, and one that must always pass begins with one that needs none.)
 
 -- Now, in milliseconds and in microseconds since 1970.
 local function clock()
@@ -11,7 +13,7 @@ local function clock()
   return t[1] * 1000 + math.floor(t[2] / 1000), t[1] * 1000000 + t[2]
 end
 
--- How many bytes are stored; or nothing and why this process must not touch them.
+-- How many bytes are stored; or nothing, and why this process must not touch them.
 local function stored()
   local meta = call('HMGET', META, 'format', 'bytes')
   if meta[1] == FORMAT then return tonumber(meta[2] or 0) end
@@ -48,22 +50,27 @@ end
 
 -- Drops what is recorded of a job. Answers how many bytes it was.
 local function drop_recording(id)
-  local job = JOB .. id
-  local recorded = call('HGET', job, 'recorded')
+  local recorded = call('HGET', JOB .. id, 'recorded')
   if not recorded then return 0 end
-  call('HDEL', job, 'head', 'size', 'mark', 'recorded')
+  call('HDEL', JOB .. id, 'head', 'size', 'mark', 'recorded')
   call('UNLINK', SEGMENTS .. id, TAIL .. id)
   return tonumber(recorded)
 end
 
 -- A job is over, and is seen as long as `retention` says. Should nobody sweep, Redis removes its keys itself, later.
 local function finish(id, set, seq, key, now, retention)
+  local net = retention + NET
   call('ZADD', set, seq, id)
   call('ZADD', EXPIRY, now + retention, id)
-  local net = retention + NET
   call('PEXPIRE', JOB .. id, net)
-  for _, part in ipairs({ BODY .. id, SEGMENTS .. id, TAIL .. id }) do call('PEXPIRE', part, net) end
   if key then call('PEXPIRE', KEY .. key, net) end
+  return net
+end
+
+-- A job has failed. What is kept is its request.
+local function fail(id, seq, key, why, now, retention)
+  call('HSET', JOB .. id, 'state', 'failed', 'error', why, 'ended', now)
+  call('PEXPIRE', BODY .. id, finish(id, FAILED, seq, key, now, retention))
 end
 
 -- Forgets a job, or a body that no job followed, whatever is left of it.

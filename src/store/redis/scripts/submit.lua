@@ -25,19 +25,19 @@ if bytes + more > tonumber(most) then return { 'full' } end
 
 local seq = call('HINCRBY', META, 'sequence', 1)
 local now, fence = clock()
-call('HSET', job, 'seq', seq, 'created', now, 'asked', length, unpack(ARGV, 10))
 account(id, more)
-if tonumber(before) > 0 then call('ZREM', EXPIRY, id) end
+if before ~= '0' then call('ZREM', EXPIRY, id) end
 if key ~= '' then
   call('HSET', job, 'key', key)
   call('SET', KEY .. key, id .. print)
 end
 if lease == '' then
-  call('HSET', job, 'state', 'queued')
+  call('HSET', job, 'state', 'queued', 'seq', seq, 'created', now, 'asked', length, unpack(ARGV, 10))
   queue(id, seq, from)
   return { 'accepted' }
 end
-call('HSET', job, 'state', 'running', 'fence', fence, 'executions', 1, 'started', now)
+call('HSET', job, 'state', 'running', 'seq', seq, 'created', now, 'asked', length, unpack(ARGV, 10))
+call('HSET', job, 'fence', fence, 'executions', 1, 'started', now)
 call('ZADD', LEASES, now + lease, id)
 call('ZADD', RUNNING, seq, id)
 return { 'accepted', call('HGET', job, 'fence') }
