@@ -11,6 +11,7 @@ use std::time::Duration;
 use forebay::admin::{Kind, METRICS, Metric};
 use forebay::answer::{Breakage, Code};
 use forebay::body::ClientFault;
+use forebay::queue::QueueStats;
 use forebay::upstream::{Breach, ConnectStage, Failure, Trace};
 use forebay::{config, stats};
 use regex::Regex;
@@ -108,6 +109,8 @@ fn what_speaks_of_anything_else_is_refused() {
         ("forebay_exchanges_total{outcome=\"timeout\"}", "timeout"),
         ("forebay_attempts_total{outcome=~\"2xx|timeouts\"}", "timeouts"),
         ("label_values(forebay_exchanges_total, rout)", "rout"),
+        ("forebay_jobs{state=\"done\"}", "done"),
+        ("forebay_job_executions_total{outcome=\"complete\"}", "complete"),
     ] {
         let found = unknown(expression);
         assert!(found.iter().any(|what| what == part), "{expression}: {found:?}");
@@ -138,8 +141,7 @@ fn unknown(expression: &str) -> Vec<String> {
             let (label, value) = (&matcher[1], &matcher[2]);
             if !metric.labels.contains(&label) && !further.contains(&label) && !OF_THE_SCRAPE.contains(&label) {
                 unknown.push(label.to_owned());
-            } else if label == "outcome" {
-                let known = if metric.name == "forebay_attempts_total" { attempts() } else { exchanges() };
+            } else if let Some(known) = values(metric.name, label) {
                 unknown.extend(value.split('|').filter(|value| !known.contains(value)).map(str::to_owned));
             }
         }
@@ -168,6 +170,23 @@ fn series(name: &str) -> Option<(&'static Metric, &'static [&'static str])> {
         None => (name.strip_suffix("_sum").or(name.strip_suffix("_count"))?, &[]),
     };
     of(base, true).map(|metric| (metric, further))
+}
+
+/// What a label of a metric can say, where that is little.
+fn values(metric: &str, label: &str) -> Option<BTreeSet<&'static str>> {
+    match (metric, label) {
+        ("forebay_attempts_total", "outcome") => Some(attempts()),
+        ("forebay_job_executions_total", "outcome") => Some(executions()),
+        (_, "outcome") => Some(exchanges()),
+        (_, "state") => Some(BTreeSet::from(["queued", "running", "waiting", "completed", "failed"])),
+        (_, "limit") => Some(BTreeSet::from(["depth", "bytes"])),
+        _ => None,
+    }
+}
+
+/// What an execution of a job can come to.
+fn executions() -> BTreeSet<&'static str> {
+    QueueStats::default().executions.all().into_iter().map(|(outcome, _)| outcome).chain(["handed_back"]).collect()
 }
 
 /// What an exchange can come to.

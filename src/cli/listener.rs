@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use crate::config::Listen;
 use crate::secret::Secret;
+use crate::time::Human;
 
 /// A forebay that needs longer than this for an answer is not well. It gives its store three seconds.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// No answer is larger; what is, is somebody else's.
-const LARGEST: u64 = 64 << 20;
+const LARGEST: usize = 64 << 20;
 
 /// What a listener answered.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,10 +23,28 @@ pub(super) struct Answered {
 /// Sends a request, and reads the answer to its end.
 pub(super) fn ask(listen: &Listen, method: &str, path: &str, token: Option<&Secret<String>>) -> io::Result<Answered> {
     let mut stream = connect(listen)?;
-    send(&mut stream, method, path, token)?;
-    let mut answer = Vec::new();
-    stream.take(LARGEST).read_to_end(&mut answer)?;
-    read(&answer).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "what answered is no forebay"))
+    let answered = send(&mut stream, method, path, token).and_then(|()| receive(&mut stream));
+    answered.map_err(|error| match error.kind() {
+        // This is how a system says that a read has timed out.
+        io::ErrorKind::WouldBlock => {
+            io::Error::new(io::ErrorKind::TimedOut, format!("no answer in {}", Human(PATIENCE)))
+        }
+        _ => error,
+    })
+}
+
+fn receive(stream: &mut impl Read) -> io::Result<Answered> {
+    let (mut answer, mut piece) = (Vec::new(), vec![0; 64 << 10]);
+    loop {
+        let length = stream.read(&mut piece)?;
+        answer.extend_from_slice(&piece[..length]);
+        if let Some(whole) = whole(&answer) {
+            return Ok(whole);
+        }
+        if length == 0 || answer.len() > LARGEST {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "what answers is no forebay"));
+        }
+    }
 }
 
 /// Connects, with little patience. "All addresses" is where to listen; there it connects to this machine.
@@ -61,17 +80,17 @@ fn connect_to(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStre
     result
 }
 
-/// An answer whose body ends with its connection, as long as its head says. Our listeners send no other.
-fn read(answer: &[u8]) -> Option<Answered> {
+/// An answer that is there to its end, as far as its head says. Our listeners say how long each of theirs is.
+fn whole(answer: &[u8]) -> Option<Answered> {
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(answer.get(..end)?).ok()?;
-    let body = answer.get(end + 4..)?.to_vec();
+    let body = answer.get(end + 4..)?;
     let mut lines = head.split("\r\n");
     let status = lines.next()?.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-    let length =
-        lines.filter_map(|line| line.split_once(':')).find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-    let is_whole = length?.1.trim().parse() == Ok(body.len());
-    is_whole.then_some(Answered { status, body })
+    let mut fields = lines.filter_map(|line| line.split_once(':'));
+    let (_, length) = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length"))?;
+    let is_whole = length.trim().parse() == Ok(body.len());
+    is_whole.then(|| Answered { status, body: body.to_vec() })
 }
 
 /// "All addresses" is where to listen, not where to connect.
@@ -119,8 +138,8 @@ mod tests {
     #[test]
     fn only_a_whole_answer_is_one() {
         let answered = |status, body: &str| Some(Answered { status, body: body.as_bytes().to_vec() });
-        assert_eq!(read(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"), answered(200, "{}"));
-        assert_eq!(read(b"HTTP/1.1 503 Service Unavailable\r\nx: y\r\ncontent-length: 0\r\n\r\n"), answered(503, ""));
+        assert_eq!(whole(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"), answered(200, "{}"));
+        assert_eq!(whole(b"HTTP/1.1 503 Service Unavailable\r\nx: y\r\ncontent-length: 0\r\n\r\n"), answered(503, ""));
         for other in [
             "",
             "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n",
@@ -129,7 +148,8 @@ mod tests {
             "HTTP/1.1 2x OK\r\nContent-Length: 2\r\n\r\n{}",
             "SSH-2.0-OpenSSH_9.9\r\n\r\n",
         ] {
-            assert_eq!(read(other.as_bytes()), None, "{other}");
+            assert_eq!(whole(other.as_bytes()), None, "{other}");
+            assert_eq!(receive(&mut other.as_bytes()).unwrap_err().kind(), io::ErrorKind::InvalidData, "{other}");
         }
     }
 }

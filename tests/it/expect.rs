@@ -47,7 +47,7 @@ pub fn assert_error_body(response: &Response, code: &str) {
     assert!(error["message"].as_str().is_some_and(|m| !m.is_empty()), "a message: {response:?}");
     let kind = match code {
         "upstream_header_timeout" | "upstream_timeout" | "upstream_request_error" | "no_route" => "upstream_error",
-        "overloaded" | "shutting_down" => "overloaded_error",
+        "overloaded" | "shutting_down" | "store_unavailable" => "overloaded_error",
         _ => "invalid_request_error",
     };
     assert_eq!(error["type"], kind, "the type in the body: {response:?}");

@@ -1,6 +1,8 @@
 //! Jobs: requests that outlive their clients (contract 6), on the embedded store.
 
+mod command;
 mod executing;
+mod operating;
 mod overflow;
 mod prefer;
 mod reading;

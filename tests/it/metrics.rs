@@ -3,6 +3,7 @@
 mod exchanges;
 mod format;
 mod hedges;
+mod jobs;
 mod listener;
 mod page;
 mod pools;

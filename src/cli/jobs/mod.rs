@@ -91,8 +91,8 @@ impl Admin {
         let mut list = List::default();
         loop {
             let most = PAGE.min(limit - list.jobs.len());
-            let newest = list.jobs.last().and_then(|job| job["id"].as_str());
-            let after = newest.map(|id| format!("&after={id}")).unwrap_or_default();
+            let behind = list.jobs.last().and_then(|job| job["id"].as_str());
+            let after = behind.map(|id| format!("&after={id}")).unwrap_or_default();
             let page: List = self.read(self.ask("GET", &format!("/jobs?limit={most}{status}{after}"))?)?;
             let is_last = page.jobs.len() < most;
             list.counts = page.counts;
