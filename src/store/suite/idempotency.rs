@@ -92,8 +92,8 @@ pub(crate) async fn a_key_is_free_once_the_time_of_its_job_is_over<P: Place>() {
     let first = submit(&store, keyed(1, 1)).await;
     let lease = claim(&store).await.lease;
     record(&store, lease, settle(completed(SHORT))).await;
-    // It may not be swept yet.
     eventually(async || {
+        swept(&store).await;
         let answer = store.submit(NewJob { idempotency: keyed(1, 2).idempotency, ..job("later") }).await.unwrap();
         matches!(answer, Submitted::Accepted(None)).then_some(())
     })
