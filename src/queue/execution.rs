@@ -10,7 +10,7 @@ use http::{Method, Response, StatusCode};
 use http_body::Body;
 use tokio::time::{Instant, timeout};
 
-use super::body::{self, NoBody};
+use super::body::{self, Gone};
 use super::lease::Kept;
 use super::{Queue, unstored};
 use crate::answer::{Breakage, Code};
@@ -237,8 +237,7 @@ async fn run(
     let keep = if settings.jobs.header_deadline.is_some() { settings.max_request_body.get() } else { 0 };
     let kept = match body::load(&queue.store, &queue.quota, lease.job, body, &request.trailers, keep).await {
         Ok(kept) => kept,
-        Err(NoBody::Lost) => return Outcome::Failed(Failed::finally(lost())),
-        Err(NoBody::Store(error)) => return Outcome::Failed(Failed::in_transport(unreadable(&error))),
+        Err(Gone) => return Outcome::Failed(Failed::finally(lost())),
     };
     let (owner, is_known) = (request.owner, request.forwarded_is_known);
     let end_to_end = EndToEnd::kept(request.headers, request.was_framed, &request.trailers);
