@@ -9,7 +9,8 @@
 //! | `ready` | sorted set | jobs that wait for a worker, by their number |
 //! | `delayed` | sorted set | jobs that wait for a repeat, by when it is due (ms) |
 //! | `leases` | sorted set | jobs that are executed, by when their lease runs out (ms) |
-//! | `running`, `completed`, `failed` | sorted sets | jobs in this status, by their number |
+//! | `paused` | sorted set | the same as `delayed`, by their number |
+//! | `completed`, `failed` | sorted sets | jobs in this status, by their number |
 //! | `expiry` | sorted set | finished jobs, abandoned bodies, cache entries, by when they are removed (ms) |
 //! | `sizes` | hash | how many bytes each job and cache entry counts for |
 //! | `job:<id>` | hash | a job: its request, its state, the head and the end of its recording |
@@ -45,7 +46,7 @@ const NAMES: [(&str, &str); 19] = [
     ("READY", "ready"),
     ("DELAYED", "delayed"),
     ("LEASES", "leases"),
-    ("RUNNING", "running"),
+    ("PAUSED", "paused"),
     ("COMPLETED", "completed"),
     ("FAILED", "failed"),
     ("EXPIRY", "expiry"),

@@ -30,7 +30,6 @@ end
 
 local function back_in_line(id, fence, seq)
   call('ZREM', LEASES, id)
-  call('ZREM', RUNNING, id)
   account(id, -drop_recording(id))
   call('HSET', JOB .. id, 'state', 'queued', 'fence', next_fence(fence))
   queue(id, seq, '')
@@ -62,7 +61,7 @@ end
 local pause, silence = first_of(DELAYED), first_of(LEASES)
 for _, id in ipairs(pause and pause <= now and due_in(DELAYED) or {}) do
   call('ZREM', DELAYED, id)
-  call('ZREM', RUNNING, id)
+  call('ZREM', PAUSED, id)
   local seq = call('HGET', JOB .. id, 'seq')
   if seq then
     call('HSET', JOB .. id, 'state', 'queued')
@@ -78,7 +77,6 @@ for _, id in ipairs(silence and silence <= now and due_in(LEASES) or {}) do
   local crashes = (tonumber(is[3]) or 0) + 1
   if not is[1] then
     call('ZREM', LEASES, id)
-    call('ZREM', RUNNING, id)
     unaccount(id)
   elseif crashes < tonumber(ARGV[6]) then
     back_in_line(id, is[2], is[1])
@@ -86,7 +84,6 @@ for _, id in ipairs(silence and silence <= now and due_in(LEASES) or {}) do
     taken = taken + 1
   else
     call('ZREM', LEASES, id)
-    call('ZREM', RUNNING, id)
     account(id, -drop_recording(id))
     call('HSET', JOB .. id, 'fence', next_fence(is[2]))
     fail(id, is[1], is[5], ARGV[7], now, tonumber(is[4]))
@@ -105,7 +102,6 @@ for i = 1, #first, 2 do
     local fence, executions = next_fence(is[2]), (tonumber(is[3]) or 0) + 1
     call('HSET', JOB .. id, 'state', 'running', 'fence', fence, 'executions', executions, 'started', now)
     call('ZADD', LEASES, now + lease, id)
-    call('ZADD', RUNNING, seq, id)
     give(id, fence, executions, is)
   else
     unaccount(id)

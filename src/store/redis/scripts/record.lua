@@ -15,11 +15,8 @@ if is[2] ~= 'running' then return ending == '' and 'lost' or 'held' end
 local size, length = tonumber(is[3] or 0), 0
 if tonumber(at) > size then return 'lost' end
 for i = 10, #ARGV do length = length + #ARGV[i] end
-local more, fields = math.max(0, at + length - size), {}
-if head ~= '' and not is[4] then
-  more = more + #head
-  fields = { 'head', head }
-end
+local more, begins = math.max(0, at + length - size), head ~= '' and not is[4]
+if begins then more = more + #head end
 if more > 0 and bytes + more > tonumber(most) then return 'full' end
 
 local position = tonumber(at)
@@ -44,39 +41,42 @@ for i = 10, #ARGV do
     size = position
   end
 end
+local recorded = (is[4] or 0) + more
+
 if more > 0 then
-  for _, field in ipairs({ 'size', size, 'recorded', (is[4] or 0) + more }) do fields[#fields + 1] = field end
+  if begins then
+    call('HSET', job, 'size', size, 'recorded', recorded, 'head', head)
+  else
+    call('HSET', job, 'size', size, 'recorded', recorded)
+  end
+elseif ending ~= '' then
+  call('ZREM', LEASES, id)
 end
 
 if ending == '' then
   if more == 0 then return 'held' end
-  call('HSET', job, unpack(fields))
   account(id, more)
 elseif ending == 'completed' then
-  if more == 0 then call('ZREM', LEASES, id) end
   local now = clock()
-  call('HSET', job, 'state', 'completed', 'mark', text, 'ended', now, 'asked', 0, unpack(fields))
+  call('HSET', job, 'state', 'completed', 'mark', text, 'ended', now, 'asked', 0)
   call('HDEL', job, 'request', 'body', 'pieces', 'length', 'error')
   if is[8] then call('UNLINK', BODY .. id) end
-  call('ZREM', LEASES, id)
-  call('ZREM', RUNNING, id)
+  if more > 0 then call('ZREM', LEASES, id) end
   account(id, more + #text - is[7])
   local net = finish(id, COMPLETED, is[5], is[6], now, tonumber(millis))
   if size >= SEGMENT then call('PEXPIRE', SEGMENTS .. id, net) end
   if size % SEGMENT > 0 then call('PEXPIRE', TAIL .. id, net) end
 else
-  call('ZREM', LEASES, id)
-  if more > 0 then call('HSET', job, unpack(fields)) end
+  if more > 0 then call('ZREM', LEASES, id) end
   account(id, more - drop_recording(id))
   if ending == 'failed' then
-    call('ZREM', RUNNING, id)
     fail(id, is[5], is[6], text, clock(), tonumber(millis))
   elseif ending == 'again' then
     call('HSET', job, 'state', 'waiting', 'error', text)
     call('HINCRBY', job, 'retries', 1)
     call('ZADD', DELAYED, clock() + millis, id)
+    call('ZADD', PAUSED, is[5], id)
   else
-    call('ZREM', RUNNING, id)
     call('HSET', job, 'state', 'queued')
     queue(id, is[5], from)
   end

@@ -81,6 +81,6 @@ local function forget(id)
     if known and known:sub(1, 36) == id then call('DEL', KEY .. key) end
   end
   call('UNLINK', JOB .. id, BODY .. id, SEGMENTS .. id, TAIL .. id)
-  for _, set in ipairs({ READY, DELAYED, LEASES, RUNNING, COMPLETED, FAILED, EXPIRY }) do call('ZREM', set, id) end
+  for _, set in ipairs({ READY, DELAYED, LEASES, PAUSED, COMPLETED, FAILED, EXPIRY }) do call('ZREM', set, id) end
   unaccount(id)
 end

@@ -41,5 +41,4 @@ end
 call('HSET', job, 'state', 'running', 'seq', seq, 'created', now, 'asked', length, unpack(ARGV, 10))
 call('HSET', job, 'fence', fence, 'executions', 1, 'started', now)
 call('ZADD', LEASES, now + lease, id)
-call('ZADD', RUNNING, seq, id)
 return { 'accepted', call('HGET', job, 'fence') }
