@@ -89,7 +89,9 @@ impl Queue {
         let until = Instant::now() + wait;
         let mut watch = None;
         loop {
-            let page = self.store().read(job, wanted.from, PIECE).await.map_err(|error| unstored(&error))?;
+            // As long as only the end counts, nothing of what is recorded is read in vain.
+            let most = if wanted.follow || watch.is_none() { PIECE } else { 1 };
+            let page = self.store().read(job, wanted.from, most).await.map_err(|error| unstored(&error))?;
             let page = page.filter(|page| self.shows(&page.record, headers)).ok_or_else(not_found)?;
             if wanted.is_ready(&page)? {
                 return self.open(page, wanted.from);
