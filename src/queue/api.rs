@@ -16,6 +16,8 @@ use crate::store::{PIECE, Page, Topic};
 
 /// News can be lost: so often is looked all the same.
 const LOOK: Duration = Duration::from_secs(1);
+/// What is read of a response while only its end is waited for: a short answer as a whole, and little of a long one in vain.
+const GLANCE: usize = 4096;
 
 /// What a request to the jobs API is answered with.
 #[derive(Debug)]
@@ -89,8 +91,7 @@ impl Queue {
         let until = Instant::now() + wait;
         let mut watch = None;
         loop {
-            // As long as only the end counts, nothing of what is recorded is read in vain.
-            let most = if wanted.follow || watch.is_none() { PIECE } else { 1 };
+            let most = if wanted.follow || watch.is_none() { PIECE } else { GLANCE };
             let page = self.store().read(job, wanted.from, most).await.map_err(|error| unstored(&error))?;
             let page = page.filter(|page| self.shows(&page.record, headers)).ok_or_else(not_found)?;
             if wanted.is_ready(&page)? {

@@ -10,7 +10,8 @@ use tokio::time::sleep;
 
 use super::empty::Empty;
 use super::{
-    Batch, Changes, Claims, Counts, NewJob, Page, Pending, Retried, Settle, Standing, Store, StoreError, Submitted, Topic,
+    Batch, Changes, Claims, Counts, NewJob, Page, Pending, Retried, Settle, Standing, Store, StoreError, Submitted,
+    Topic,
 };
 use crate::ids::{ExecutionNo, Fence, JobId};
 use crate::job::{Lease, Record, Status, Title};
