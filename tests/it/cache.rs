@@ -2,6 +2,7 @@
 
 mod keeping;
 mod keys;
+mod redis;
 mod sharing;
 
 use super::client::{Client, Request, Response, get, post, request};
