@@ -249,6 +249,16 @@ impl Forebay {
         let _ = self.child.wait();
     }
 
+    /// It stands still, whoever waits for it.
+    pub fn hang(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// It hangs no more.
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Waits until it accepts no connections any more.
     #[track_caller]
     pub fn wait_until_it_refuses(&self) {

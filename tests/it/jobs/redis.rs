@@ -153,6 +153,57 @@ fn a_job_that_is_deleted_through_the_front_is_aborted_in_the_worker() {
     upstream.assert_no_more_than(1, A_WHILE);
 }
 
+/// A job that a worker has begun that hangs now, and that another one has taken over: the front, the two workers, the job.
+#[track_caller]
+fn taken_over(redis: &Redis, upstream: &FakeUpstream) -> (Forebay, [Forebay; 2], String) {
+    let front = on(redis, upstream, "/front").set("ROLES", "front").start();
+    let worker = |base: &str| on(redis, upstream, base).set("ROLES", "worker").start();
+    let first = worker("/first");
+    let job = submit(&front, &get("/x"));
+    upstream.wait_seen(1);
+    let second = worker("/second");
+    first.hang();
+    let seen: Vec<_> = upstream.wait_seen(2).iter().map(Seen::path).collect();
+    assert_eq!(seen, ["/first/x", "/second/x"]);
+    (front, [first, second], job)
+}
+
+#[test]
+fn a_worker_that_hung_gives_up_what_another_one_has_taken_over() {
+    let (upstream, redis) = (FakeUpstream::start(), Redis::start());
+    let gate = Gate::new();
+    upstream.script([stall(), raw("").then_await(&gate).then_do(answer(200).body("fresh"))]);
+    let (front, workers, job) = taken_over(&redis, &upstream);
+    workers[0].go_on();
+    upstream.wait("the end of the first attempt", |seen| seen[0].aborted.is_some());
+    gate.open();
+    let done = wait_for(&front, &job, "completed");
+    assert_eq!(done["attempts"], 2, "{done}");
+    assert_relayed(&front.ask(&content_of(&job)), 200, "fresh");
+    upstream.assert_no_more_than(2, A_WHILE);
+}
+
+#[test]
+fn the_late_result_of_a_worker_that_hung_changes_nothing() {
+    let (upstream, redis) = (FakeUpstream::start(), Redis::start());
+    let (stale, fresh) = (Gate::new(), Gate::new());
+    let late = raw("").then_await(&stale).then_do(answer(200).body("stale"));
+    upstream.script([late, raw("").then_await(&fresh).then_do(answer(200).body("fresh"))]);
+    let (front, workers, job) = taken_over(&redis, &upstream);
+    // It is there before the one that hung can look at anything else.
+    stale.open();
+    thread::sleep(A_WHILE);
+    workers[0].go_on();
+    thread::sleep(A_WHILE);
+    assert_ne!(status(&front, &job)["status"], "completed");
+    fresh.open();
+    wait_for(&front, &job, "completed");
+    let content = front.ask(&content_of(&job));
+    assert_relayed(&content, 200, "fresh");
+    assert_eq!(content.get("x-forebay-execution").as_deref(), Some("2"));
+    upstream.assert_no_more_than(2, A_WHILE);
+}
+
 #[test]
 fn an_overflow_is_adopted_where_it_is_even_in_a_front_that_executes_no_jobs() {
     let (upstream, redis) = (FakeUpstream::start(), Redis::start());
