@@ -19,6 +19,8 @@ use crate::store::{
 
 /// What a script is given at most at once.
 const AT_ONCE: usize = 100;
+/// In milliseconds.
+const A_CENTURY: u64 = 100 * 365 * 24 * 3_600_000;
 
 impl Store for RedisStore {
     fn ping(&self) -> Pending<'_, ()> {
@@ -318,8 +320,9 @@ fn cut(at: u64, data: &[Bytes]) -> Vec<Bytes> {
     pieces
 }
 
+/// Milliseconds as Redis takes them: it refuses points in time that are too far away.
 fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(A_CENTURY)
 }
 
 #[cfg(test)]

@@ -134,12 +134,20 @@ async fn news_is_heard_again_after_an_outage_and_everybody_who_waits_is_told_to_
     server.run();
     eventually("the restart is heard of", &mut is_heard).await;
     while is_heard().await {}
-    server.hang();
-    eventually("the silence is noticed", async || store.ping().await.is_err()).await;
-    // The other connection is asked every two seconds whether it is there, and has two seconds to answer.
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    server.go_on();
-    eventually("the end of the silence is heard of", &mut is_heard).await;
+    // The connection is asked every two seconds whether it is there, and has two seconds to answer: on a slow machine this
+    // may take more than one silence.
+    eventually("the end of a silence is heard of", async || {
+        server.hang();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        server.go_on();
+        for _ in 0..10 {
+            if is_heard().await {
+                return true;
+            }
+        }
+        false
+    })
+    .await;
 }
 
 #[tokio::test]

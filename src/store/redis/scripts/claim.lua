@@ -50,7 +50,17 @@ if before and tonumber(before:match('^%d+')) >= tonumber(unanswered) then
   end
 end
 
-for _, id in ipairs(call('ZRANGEBYSCORE', DELAYED, '-inf', now, 'LIMIT', 0, 100)) do
+-- When the first of a set becomes due.
+local function first_of(set)
+  return tonumber(call('ZRANGE', set, 0, 0, 'WITHSCORES')[2])
+end
+
+local function due_in(set)
+  return call('ZRANGEBYSCORE', set, '-inf', now, 'LIMIT', 0, 100)
+end
+
+local pause, silence = first_of(DELAYED), first_of(LEASES)
+for _, id in ipairs(pause and pause <= now and due_in(DELAYED) or {}) do
   call('ZREM', DELAYED, id)
   call('ZREM', RUNNING, id)
   local seq = call('HGET', JOB .. id, 'seq')
@@ -63,7 +73,7 @@ for _, id in ipairs(call('ZRANGEBYSCORE', DELAYED, '-inf', now, 'LIMIT', 0, 100)
 end
 
 local taken, parked = 0, 0
-for _, id in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, 100)) do
+for _, id in ipairs(silence and silence <= now and due_in(LEASES) or {}) do
   local is = call('HMGET', JOB .. id, 'seq', 'fence', 'crashes', 'retention', 'key')
   local crashes = (tonumber(is[3]) or 0) + 1
   if not is[1] then
@@ -103,9 +113,8 @@ for i = 1, #first, 2 do
 end
 if #jobs > 0 then call('SET', CLAIMS .. from, table.concat(given, ' '), 'PX', lease) end
 
-local wait = room <= 0 and call('ZCARD', READY) > 0 and 0
-for _, set in ipairs({ DELAYED, LEASES }) do
-  local at = call('ZRANGE', set, 0, 0, 'WITHSCORES')[2]
-  if at then wait = math.min(wait or math.huge, math.max(0, at - now)) end
-end
-return { jobs, wait, taken, parked }
+if pause and pause <= now then pause = first_of(DELAYED) end
+if not silence or silence <= now then silence = first_of(LEASES) end
+local wait = math.min(pause or math.huge, silence or math.huge)
+if room <= 0 and call('ZCARD', READY) > 0 then wait = now end
+return { jobs, wait < math.huge and math.max(0, wait - now), taken, parked }

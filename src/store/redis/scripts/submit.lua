@@ -19,7 +19,8 @@ if key ~= '' then
     return { 'mismatch' }
   end
 end
-if lease == '' and call('ZCARD', READY) >= tonumber(depth) then return { 'deep' } end
+local waiting = lease == '' and call('ZCARD', READY)
+if waiting and waiting >= tonumber(depth) then return { 'deep' } end
 local more = FLAT + length - before
 if bytes + more > tonumber(most) then return { 'full' } end
 
@@ -31,9 +32,10 @@ if key ~= '' then
   call('HSET', job, 'key', key)
   call('SET', KEY .. key, id .. print)
 end
-if lease == '' then
+if waiting then
   call('HSET', job, 'state', 'queued', 'seq', seq, 'created', now, 'asked', length, unpack(ARGV, 10))
-  queue(id, seq, from)
+  call('ZADD', READY, seq, id)
+  if waiting == 0 then tell(WORK, from) end
   return { 'accepted' }
 end
 call('HSET', job, 'state', 'running', 'seq', seq, 'created', now, 'asked', length, unpack(ARGV, 10))
