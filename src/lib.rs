@@ -12,9 +12,14 @@
 //! | attempt | one try to obtain response headers from an upstream |
 //! | header deadline | how long one attempt may wait for response headers, from its request being written completely |
 //! | commit | the instant a complete response head is accepted; from here on nothing is retried and bytes only flow |
-//! | lane | how an exchange is served: raced, streamed or redirected |
+//! | lane | how an exchange is served: raced, streamed, queued or redirected |
 //! | route | a path prefix with its upstream, its lanes and its policy |
 //! | dialect | what a client does with an answer |
+//! | job | an exchange that is stored and executed by a worker |
+//! | execution | one run of a job against its upstream |
+//! | recording | a stored response: a head, the body's bytes in order, an end mark; it can be read while it is written |
+//! | store | where jobs, recordings and cache entries live: a file of this machine, or Redis |
+//! | owner | the principal a job belongs to, derived from its credentials |
 //!
 //! # The walk: race → stream
 //!
@@ -25,6 +30,21 @@
 //! [`upstream::attempt`] on a connection of the [`upstream::Pool`]. A [`race::Committed`] head goes through
 //! [`body::Watched`] to the client, or becomes a tunnel (`tunnel`). Whatever goes wrong leaves through one door
 //! (`edge::respond`), in the words of [`answer`] and the [`dialect`] of the client.
+//!
+//! Where the answer may be known already, or the request may become a job, the race is run by somebody who can outlive the
+//! client (`edge::beyond`), and the [`cache`] is looked into before.
+//!
+//! # The walk: queue → worker → poll
+//!
+//! The exchange stores its request ([`queue::Queue::submit`], a [`job::StoredRequest`] in the [`store`]) and answers 202. A
+//! worker claims it, keeps its lease, finds the route by its name and runs one execution through the same engine;
+//! [`recording::Writer`] writes the response while it comes, and completes the job with its last byte. Who comes for it
+//! (`queue::api`) reads, or follows, with a [`recording::Reader`].
+//!
+//! # The walk: overflow
+//!
+//! [`race::run_until_overflow`] ends in [`race::Overflowed`] with its attempts still in flight. While the job is being stored
+//! they go on; then one is [`race::Adopted`] and goes on as the job's execution, in this process, under a lease.
 //!
 //! # Floors
 //!

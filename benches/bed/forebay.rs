@@ -38,6 +38,8 @@ pub fn environment(command: &mut Command, port: u16, upstream: std::net::SocketA
     command.env("UPSTREAM_BASE_URL", format!("http://{upstream}"));
     command.env("LISTEN_PORT", port.to_string());
     command.env("ADMIN_PORT", "off");
+    // What is measured is the proxy; and several at once would want one folder.
+    command.env("STORE", "off");
     command.env("LOG_LEVEL", "WARN");
     // The store works on a thread of its own, now and then, and none of the cases makes a job.
     command.env("STORE", "off");

@@ -112,13 +112,35 @@ impl Code {
         }
     }
 
-    /// Whether it says something of a job, which is true only now and for one client.
+    /// Whether it may be said of a job, which is true only now and for one client.
     pub fn is_of_a_job(self) -> bool {
-        use Code::{JobFailed, JobNotFound, JobNotReady, JobNotRetryable, RangeNotSatisfiable, RecordingRestarted};
-        matches!(
-            self,
-            JobNotFound | JobNotReady | JobFailed | JobNotRetryable | RecordingRestarted | RangeNotSatisfiable
-        )
+        match self {
+            Self::JobNotFound
+            | Self::JobNotReady
+            | Self::JobFailed
+            | Self::JobNotRetryable
+            | Self::RecordingRestarted
+            | Self::RangeNotSatisfiable
+            | Self::IdempotencyMismatch
+            | Self::BadRequest
+            | Self::MethodNotAllowed
+            | Self::StoreUnavailable => true,
+            Self::Unauthorized
+            | Self::HostNotAllowed
+            | Self::NotFound
+            | Self::ClientTimeout
+            | Self::PayloadTooLarge
+            | Self::UriTooLong
+            | Self::ExpectationFailed
+            | Self::HeadersTooLarge
+            | Self::UpstreamRequestError
+            | Self::UpstreamHeaderTimeout
+            | Self::UpstreamTimeout
+            | Self::NoRoute
+            | Self::UpgradeFailed
+            | Self::Overloaded
+            | Self::ShuttingDown => false,
+        }
     }
 
     /// The `type` of the error: whose turn it is to do something.

@@ -84,7 +84,9 @@ impl Scene<'_> {
         prefers: Option<RespondAsync>,
     ) -> Result<Reply<'b>, Answer> {
         let queue = self.edge.queue.as_ref().ok_or_else(no_store)?;
-        let asked = self.asked(route, parts, target)?;
+        let is_read = matches!(body, JobBody::Kept(_));
+        let asked = self.asked(route, parts, target);
+        let asked = asked.map_err(|answer| if is_read { answer } else { answer.closing() })?;
         let ticket = match body {
             JobBody::Kept(snapshot) => queue.submit(asked, &snapshot, Start::Queued).await?,
             JobBody::Passing { beginning, mut body, most } => {

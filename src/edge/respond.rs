@@ -111,8 +111,9 @@ impl Door<'_> {
         summary.accepted(response.status());
         self.stamp(&mut response, &summary);
         if self.is_head {
-            let length = response.body().size_hint().exact();
-            if let Some(length) = length.filter(|_| !response.headers().contains_key(CONTENT_LENGTH)) {
+            let is_bodiless = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+            let has_length = is_bodiless || response.headers().contains_key(CONTENT_LENGTH);
+            if let Some(length) = response.body().size_hint().exact().filter(|_| !has_length) {
                 framing::set_length(response.headers_mut(), length);
             }
             return response.map(|_| self.carrier.send(Content::own(Bytes::new(), summary)));

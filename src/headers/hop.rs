@@ -1,5 +1,7 @@
 //! Hop-by-hop fields, and those that are forebay's own (contract 4).
 
+use std::borrow::Cow;
+
 use http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
@@ -116,6 +118,17 @@ pub fn replay(headers: &mut HeaderMap, execution: ExecutionNo, with_trailers: bo
     }
     headers.insert(EXECUTION, HeaderValue::from(execution.get()));
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+}
+
+/// The fields of a request without those that `Connection` ends at this hop: what says whose request it is.
+pub fn remaining(headers: &HeaderMap) -> Cow<'_, HeaderMap> {
+    let mut remaining = Cow::Borrowed(headers);
+    for name in named_in_connection(headers) {
+        if headers.contains_key(&name) {
+            remaining.to_mut().remove(name);
+        }
+    }
+    remaining
 }
 
 /// Gives a request of HTTP/2 the `Host` that its `:authority` stands for (RFC 9113 §8.3.1), where it has none.
@@ -275,6 +288,19 @@ mod tests {
         let mut left = names(&headers);
         left.sort_unstable();
         assert_eq!(left, ["content-length", "host"]);
+    }
+
+    #[test]
+    fn what_connection_ends_says_nothing_of_whose_request_it_is() {
+        let fields = [("authorization", "a"), ("x-api-key", "k"), ("host", "h")];
+        for (named, left) in [
+            ("keep-alive", &["authorization", "x-api-key", "host", "connection"][..]),
+            ("close, X-API-Key, Host, x-absent", &["authorization", "host", "connection"]),
+        ] {
+            let headers = map(&[&fields[..], &[("connection", named)]].concat());
+            assert_eq!(names(&remaining(&headers)).len(), left.len(), "{named}");
+            assert!(left.iter().all(|name| remaining(&headers).contains_key(*name)), "{named}");
+        }
     }
 
     #[test]

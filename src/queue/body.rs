@@ -10,25 +10,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
+use tokio::time::sleep;
 
 use crate::body::{Beginning, Held, Passing, Payload, Quota, Snapshot};
 use crate::ids::JobId;
-use crate::store::{NewBody, PIECE, Store, StoreError};
+use crate::store::{NewBody, PIECE, Store};
 
 /// A body up to this size is held in memory, so that a stale connection can be replaced. A larger one is read from the store
 /// as the upstream takes it.
 const KEEP: u64 = 1 << 20;
-/// The store may take so long for a piece.
-const PROGRESS: Duration = Duration::from_secs(30);
+/// The pause before a piece is asked for again that the store did not give.
+const AGAIN: Duration = Duration::from_millis(250);
+/// The store may take so long for a piece: whoever executes the job has less patience.
+const PROGRESS: Duration = Duration::from_secs(24 * 3600);
 
-/// Why a body cannot be sent.
+/// A piece of a body is gone: the job is lost.
 #[derive(Debug)]
-pub(super) enum NoBody {
-    /// A piece of it is gone.
-    Lost,
-    /// The store does not answer.
-    Store(StoreError),
-}
+pub(super) struct Gone;
 
 /// A body as an attempt sends it.
 pub(super) struct Kept {
@@ -37,7 +35,8 @@ pub(super) struct Kept {
     pub(super) is_lost: Arc<AtomicBool>,
 }
 
-/// What is there of a job's body.
+/// What is there of a job's body. That the store does not answer is waited out: the job has been accepted, and its request is
+/// no less valid. How long, is for whoever keeps the lease and the job's time, and drops the future then. Cancel-safe.
 pub(super) async fn load(
     store: &Arc<dyn Store>,
     quota: &Arc<Quota>,
@@ -45,7 +44,7 @@ pub(super) async fn load(
     body: NewBody,
     trailers: &HeaderMap,
     keep: u64,
-) -> Result<Kept, NoBody> {
+) -> Result<Kept, Gone> {
     let is_lost = Arc::new(AtomicBool::new(false));
     let fields = Some(trailers.clone()).filter(|trailers| !trailers.is_empty());
     let mut held = quota.hold();
@@ -54,8 +53,7 @@ pub(super) async fn load(
         NewBody::Pieces { count, length } if length <= keep.max(KEEP) && grow(&mut held, length) => {
             let mut pieces = Vec::new();
             for index in 0..count {
-                let piece = store.body(job, index).await.map_err(NoBody::Store)?;
-                pieces.push(piece.ok_or(NoBody::Lost)?);
+                pieces.push(piece(store, job, index).await.ok_or(Gone)?);
             }
             Payload::Kept(Snapshot::of(pieces, fields, held))
         }
@@ -80,6 +78,19 @@ fn grow(held: &mut Held, length: u64) -> bool {
     usize::try_from(length).is_ok_and(|length| held.grow(length).is_ok())
 }
 
+/// A piece of it, asked for until the store answers. None = it is not there.
+async fn piece(store: &Arc<dyn Store>, job: JobId, index: u32) -> Option<Bytes> {
+    loop {
+        match store.body(job, index).await {
+            Ok(piece) => return piece,
+            Err(error) => {
+                tracing::debug!(%job, %error, "a request body waits for the store");
+                sleep(AGAIN).await;
+            }
+        }
+    }
+}
+
 /// A body that is read from the store piece by piece.
 struct Stored {
     store: Arc<dyn Store>,
@@ -92,7 +103,7 @@ struct Stored {
     is_lost: Arc<AtomicBool>,
 }
 
-type Reading = Pin<Box<dyn Future<Output = Result<Option<Bytes>, StoreError>> + Send>>;
+type Reading = Pin<Box<dyn Future<Output = Option<Bytes>> + Send>>;
 
 impl Body for Stored {
     type Data = Bytes;
@@ -105,21 +116,20 @@ impl Body for Stored {
         }
         let reading = this.reading.get_or_insert_with(|| {
             let (store, job, index) = (Arc::clone(&this.store), this.job, this.next);
-            Box::pin(async move { store.body(job, index).await })
+            Box::pin(async move { piece(&store, job, index).await })
         });
         let piece = ready!(reading.as_mut().poll(cx));
         this.reading = None;
         match piece {
-            Ok(Some(piece)) if piece.len() as u64 <= this.left && piece.len() <= PIECE => {
+            Some(piece) if piece.len() as u64 <= this.left && piece.len() <= PIECE => {
                 this.next += 1;
                 this.left -= piece.len() as u64;
                 Poll::Ready(Some(Ok(Frame::data(piece))))
             }
-            Ok(_) => {
+            _ => {
                 this.is_lost.store(true, Relaxed);
                 Poll::Ready(Some(Err(io::Error::other("a piece of the request body is gone"))))
             }
-            Err(error) => Poll::Ready(Some(Err(io::Error::other(error)))),
         }
     }
 

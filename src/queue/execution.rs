@@ -10,7 +10,7 @@ use http::{Method, Response, StatusCode};
 use http_body::Body;
 use tokio::time::{Instant, timeout};
 
-use super::body::{self, NoBody};
+use super::body::{self, Gone};
 use super::lease::Kept;
 use super::{Queue, unstored};
 use crate::answer::{Breakage, Code};
@@ -28,6 +28,8 @@ use crate::upstream::{Outbound, ResponseBody};
 
 /// The pause before a result is written again that the store did not take.
 const AGAIN: Duration = Duration::from_millis(250);
+/// No `Retry-After` keeps a job waiting for longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
 
 /// How an execution ended.
 #[derive(Debug)]
@@ -237,8 +239,7 @@ async fn run(
     let keep = if settings.jobs.header_deadline.is_some() { settings.max_request_body.get() } else { 0 };
     let kept = match body::load(&queue.store, &queue.quota, lease.job, body, &request.trailers, keep).await {
         Ok(kept) => kept,
-        Err(NoBody::Lost) => return Outcome::Failed(Failed::finally(lost())),
-        Err(NoBody::Store(error)) => return Outcome::Failed(Failed::in_transport(unreadable(&error))),
+        Err(Gone) => return Outcome::Failed(Failed::finally(lost())),
     };
     let (owner, is_known) = (request.owner, request.forwarded_is_known);
     let end_to_end = EndToEnd::kept(request.headers, request.was_framed, &request.trailers);
@@ -259,12 +260,7 @@ async fn run(
         }
     };
     match result {
-        Ok(response) => {
-            if retries < settings.jobs.max_retries && settings.jobs.retry_statuses.contains(&response.status()) {
-                return Outcome::Failed(refused(&response));
-            }
-            record(queue, route, lease, &method, response, cache).await
-        }
+        Ok(response) => record(queue, route, lease, retries, &method, response, cache).await,
         Err(_) if kept.is_lost.load(Relaxed) => Outcome::Failed(Failed::finally(lost())),
         Err(failed) => Outcome::Failed(self::failed(&failed, timeline.attempts())),
     }
@@ -300,11 +296,13 @@ async fn respond_for_all(
     (timeline, result)
 }
 
-/// Records a response to its end: it is the result. `is_hit` says whether the cache had it; none = it was not asked.
+/// Records a response to its end: it is the result, unless its status is one that is repeated and repeats are left. `is_hit`
+/// says whether the cache had it; none = it was not asked.
 pub(super) async fn record<B>(
     queue: &Arc<Queue>,
     route: &Arc<Route>,
     lease: Lease,
+    retries: u32,
     method: &Method,
     response: Response<B>,
     is_hit: Option<bool>,
@@ -313,6 +311,9 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     let settings = &route.settings;
+    if retries < settings.jobs.max_retries && settings.jobs.retry_statuses.contains(&response.status()) {
+        return Outcome::Failed(refused(&response));
+    }
     let (mut parts, body) = response.into_parts();
     hop::strip_response(&mut parts.headers, &settings.answers.source.name, true);
     if let Some(is_hit) = is_hit {
@@ -370,7 +371,8 @@ fn refused<B>(response: &Response<B>) -> Failed {
     let status = response.status().as_u16();
     let message = format!("the upstream answered with {status}, which is repeated (JOB_RETRY_STATUSES)");
     let pause = race::retry_after(response.headers(), SystemTime::now()).unwrap_or_default();
-    Failed { fault: Fault::new(Code::UpstreamRequestError.as_str(), message), again: Some(pause) }
+    let again = Some(pause.min(LONGEST_PAUSE));
+    Failed { fault: Fault::new(Code::UpstreamRequestError.as_str(), message), again }
 }
 
 fn unreadable(error: &StoreError) -> Fault {

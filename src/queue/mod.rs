@@ -25,6 +25,7 @@ pub use submit::{Asked, Ticket, Unsubmitted};
 use crate::answer::{Answer, Code};
 use crate::body::Quota;
 use crate::cache::Cache;
+use crate::headers::hop;
 use crate::job::{Owner, OwnerRule, Record};
 use crate::routes::{Route, RouteSettings, Routes};
 use crate::shutdown::{Shutdown, Tasks};
@@ -102,9 +103,9 @@ impl Queue {
     }
 }
 
-/// The owner that these fields name, on this route.
+/// The owner that these fields of a client name, on this route: by those that do not end here.
 pub fn owner(settings: Option<&RouteSettings>, headers: &HeaderMap) -> Option<Owner> {
-    Owner::of(headers, settings.map_or(&AUTHORIZATION, |settings| &settings.key_header))
+    Owner::of(&hop::remaining(headers), settings.map_or(&AUTHORIZATION, |settings| &settings.key_header))
 }
 
 /// What to say when the store did not do what it was asked for.

@@ -126,9 +126,8 @@ async fn run(queue: Arc<Queue>, raced: Raced, mut client: oneshot::Sender<Verdic
             let account = Account::of(&timeline);
             tell(client, Ended::Accepted(ticket), timeline);
             let response = Response::from_parts(committed.head.parts, committed.head.body);
-            let recorded = execution::record(&queue, &route, lease, &outbound.method, response, None);
-            let outcome = execution.watched(job.limit, recorded);
-            let outcome = outcome.await;
+            let recorded = execution::record(&queue, &route, lease, 0, &outbound.method, response, None);
+            let outcome = execution.watched(job.limit, recorded).await;
             execution.settle(outcome, account).await;
         }
         (Some((ticket, lease)), RaceEnd::Failed(failed)) => {
@@ -163,7 +162,7 @@ async fn go_on(
     match adopted.head().await {
         Ok(head) => {
             let response = Response::from_parts(head.parts, head.body);
-            execution::record(queue, route, lease, &outbound.method, response, None).await
+            execution::record(queue, route, lease, 0, &outbound.method, response, None).await
         }
         Err(failed) => Outcome::Failed(execution::failed(&failed, adopted.timeline().attempts())),
     }

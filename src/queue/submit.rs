@@ -96,19 +96,18 @@ impl Queue {
         let mut intake = Intake::new(self.store(), &asked);
         let mut trailers = HeaderMap::new();
         while let Some(piece) = beginning.next() {
+            if intake.length + piece.len() as u64 > most {
+                return Err(Unsubmitted::TooLarge);
+            }
             intake.push(piece).await.map_err(stored)?;
         }
         while let Some(frame) = next_frame(Pin::new(&mut *body), timer, progress).await.map_err(Unsubmitted::Body)? {
             match frame.into_data() {
+                // What is not taken need not be stored before that is said.
+                Ok(data) if intake.length + data.len() as u64 > most => return Err(Unsubmitted::TooLarge),
                 Ok(data) => intake.push(data).await.map_err(stored)?,
                 Err(frame) => trailers = frame.into_trailers().unwrap_or_default(),
             }
-            if intake.length > most {
-                return Err(Unsubmitted::TooLarge);
-            }
-        }
-        if intake.length > most {
-            return Err(Unsubmitted::TooLarge);
         }
         self.finish(asked, intake, trailers, Start::Queued).await.map_err(Unsubmitted::Answer)
     }
@@ -119,7 +118,8 @@ impl Queue {
         let Asked { route, owner, method, target, headers, was_framed, timeout, retention, forwarded_is_known } = asked;
         let path = target.split('?').next().unwrap_or_default();
         let title = Title::new(&route, method.as_str(), path);
-        let key = headers.get(IDEMPOTENCY_KEY).map(HeaderValue::as_bytes);
+        // An empty key is none, as with every other field that is obeyed.
+        let key = headers.get(IDEMPOTENCY_KEY).map(HeaderValue::as_bytes).filter(|key| !key.is_empty());
         let idempotency = key.map(|key| Idempotency::new(owner, &route, key, fingerprint));
         let request =
             StoredRequest { route, method, target, headers, was_framed, trailers, timeout, owner, forwarded_is_known };

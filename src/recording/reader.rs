@@ -51,6 +51,8 @@ pub struct Reader {
     execution: ExecutionNo,
     /// The next byte that is asked for.
     at: u64,
+    /// What was recorded in all when it was asked last.
+    recorded: u64,
     waiting: VecDeque<Bytes>,
     /// The bytes that are left to give, once the length is known.
     left: Option<u64>,
@@ -70,6 +72,7 @@ impl Reader {
             job,
             execution,
             at: from,
+            recorded: 0,
             waiting: VecDeque::new(),
             left: None,
             end: None,
@@ -89,6 +92,7 @@ impl Reader {
             self.end = Some(StoredEnd::decode(&end).map_err(|_| Unread::Damaged)?);
             self.left = Some(page.length.saturating_sub(self.at) + self.waiting_bytes());
         }
+        self.recorded = page.length;
         for data in page.data {
             self.at += data.len() as u64;
             self.waiting.push_back(data);
@@ -100,13 +104,13 @@ impl Reader {
         self.waiting.iter().map(|data| data.len() as u64).sum()
     }
 
-    /// Asks for what comes next. The first time at once; after that when there is news.
+    /// Asks for what comes next: at once as long as more is recorded than was read, and then when there is news.
     fn look(&mut self, watch: Option<Watch>) {
         let (store, job, at) = (Arc::clone(&self.store), self.job, self.at);
-        let is_known = self.end.is_some();
+        let is_behind = self.end.is_some() || at < self.recorded;
         self.looking = Some(Box::pin(async move {
             let (mut watch, mut waits) = match watch {
-                Some(watch) => (watch, !is_known),
+                Some(watch) => (watch, !is_behind),
                 // What came before it was watched is asked for at once.
                 None => (store.changes().watch(Topic::Job(job)), false),
             };

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Store, StoreKind, StoreSettings, embedded, redis};
+use super::redis::{self as in_redis, RedisStore};
+use super::{Store, StoreKind, StoreSettings, embedded};
 
 /// Why a store cannot be opened: in words that say what to change.
 #[derive(Debug)]
@@ -11,7 +12,7 @@ pub enum OpenError {
     /// The folder, or the file in it.
     Embedded(embedded::OpenError),
     /// The address, or what is needed for TLS. That a Redis does not answer is none.
-    Redis(redis::OpenError),
+    Redis(in_redis::OpenError),
 }
 
 impl fmt::Display for OpenError {
@@ -33,7 +34,7 @@ pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, OpenError>
             Ok(Arc::new(store))
         }
         StoreKind::Redis { url, prefix } => {
-            let store = redis::RedisStore::open(url, prefix, settings.clone()).map_err(OpenError::Redis)?;
+            let store = RedisStore::open(url, prefix, settings.clone()).map_err(OpenError::Redis)?;
             Ok(Arc::new(store))
         }
     }

@@ -72,8 +72,12 @@ impl Store for RedisStore {
             let mut call = self.scripts.claim.call();
             call.arg(&self.process).arg(*number).arg(first).arg(most.min(AT_ONCE)).arg(millis(self.settings.lease));
             call.arg(MOST_CRASHES).arg(Fault::poisoned().to_string());
-            let claims = reply::claims(self.run_once(&self.scripts.claim, call).await?)?;
+            let mut claims = reply::claims(self.run_once(&self.scripts.claim, call).await?)?;
             *unanswered = None;
+            if claims.jobs.len() == AT_ONCE && most > AT_ONCE {
+                // There may be more.
+                claims.next = Some(Duration::ZERO);
+            }
             Ok(claims)
         })
     }

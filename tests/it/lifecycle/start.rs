@@ -6,7 +6,8 @@ use crate::forebay::{EX_CONFIG, ScratchFile, Settings};
 use crate::upstream::FakeUpstream;
 
 fn valid() -> Settings {
-    Settings::new().set("UPSTREAM_BASE_URL", "http://127.0.0.1:9")
+    // As in an environment that says nothing of a store.
+    Settings::new().unset("STORE").set("UPSTREAM_BASE_URL", "http://127.0.0.1:9")
 }
 
 #[test]

@@ -4,6 +4,7 @@
 --       4 most jobs (up to 100), 5 lease (ms), 6 how often a lease may run out, 7 what is said of a job whose lease did.
 -- Answers: { jobs, ms until the next one becomes due by time alone | nil, taken back, parked }, a job being
 --          { job, fence, executions, retries | nil, request, body | nil, pieces | nil, length | nil }.
+--          Where more are due than there was room for in the answer, the next one is due in 0 ms.
 --          What a call took whose answer was lost is given again, under the same lease.
 -- Cost: O((j + m) log n) for j jobs taken, of about 1 MiB at most, and m moved (at most 100 of each kind).
 local from, turn, unanswered, most, lease = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
@@ -102,7 +103,7 @@ for i = 1, #first, 2 do
 end
 if #jobs > 0 then call('SET', CLAIMS .. from, table.concat(given, ' '), 'PX', lease) end
 
-local wait = false
+local wait = room <= 0 and call('ZCARD', READY) > 0 and 0
 for _, set in ipairs({ DELAYED, LEASES }) do
   local at = call('ZRANGE', set, 0, 0, 'WITHSCORES')[2]
   if at then wait = math.min(wait or math.huge, math.max(0, at - now)) end
