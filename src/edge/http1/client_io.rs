@@ -284,6 +284,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         Poll::Ready(Ok(()))
     }
 
+    /// Notices that the client has left, while its answer is awaited or on its way. hyper would keep a buffer for that; and
+    /// it asks for a flush whenever it has been polled, so this is done then.
+    fn watch(&mut self, cx: &mut Context<'_>) {
+        if matches!(self.at, At::Behind) && !self.has_ended && self.poll_end(cx).is_ready() {
+            self.turn.client_left();
+        }
+    }
+
     /// Behind the body there is nothing for hyper but the end of the stream.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
@@ -300,6 +308,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
             self.held.extend_from_slice(buf.filled());
         }
         Poll::Pending
+    }
+
+    fn after_write(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if result.is_pending() {
+            // No flush will follow.
+            self.watch(cx);
+        }
+        self.writing.after(cx, result)
     }
 
     /// hyper's own answers – it writes without an exchange only to refuse a head – are ours to word.
@@ -333,7 +349,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
             return this.swallow(buf, buf.len());
         }
         let result = Pin::new(&mut this.stream).poll_write(cx, buf);
-        this.writing.after(cx, result)
+        this.after_write(cx, result)
     }
 
     fn poll_write_vectored(
@@ -347,7 +363,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
             return this.swallow(bufs.first().map_or(&[], |buf| buf), length);
         }
         let result = poll_write_gathered(Pin::new(&mut this.stream), cx, bufs);
-        this.writing.after(cx, result)
+        this.after_write(cx, result)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -381,6 +397,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
                 Some(reader) if !this.held.is_empty() => reader.wake(),
                 _ => drop(this.waiting.poll(cx)),
             }
+        } else {
+            this.watch(cx);
         }
         Poll::Ready(Ok(()))
     }
