@@ -83,6 +83,8 @@ async fn what_was_claimed_by_a_call_without_an_answer_is_given_to_the_next_one()
     for job in &jobs {
         store.submit(job.clone()).await.unwrap();
     }
+    // The server knows the script.
+    assert_eq!(store.claim(0).await.unwrap().jobs.len(), 0);
     // It reaches the server, which carries it out when it goes on.
     server.hang();
     assert!(store.claim(1).await.is_err());
