@@ -74,7 +74,7 @@ impl Queue {
         let mut watch = None;
         loop {
             let record = self.record(job, headers).await?;
-            if record.status.is_final() || Instant::now() >= until {
+            if record.status.is_final() || self.is_over(until) {
                 return Ok(Reply::Document(record.document().to_string()));
             }
             match &mut watch {
@@ -97,7 +97,7 @@ impl Queue {
             if wanted.is_ready(&page)? {
                 return self.open(page, wanted.from);
             }
-            if Instant::now() >= until {
+            if self.is_over(until) {
                 let message = "The job has no response yet. Ask again later, or wait for it with ?wait=30.";
                 return Err(Answer::new(Code::JobNotReady, message).retry_after(1));
             }
@@ -108,6 +108,11 @@ impl Queue {
                 }
             }
         }
+    }
+
+    /// Whether a wait has come to its end. It does not hold up the end of the process.
+    fn is_over(&self, until: Instant) -> bool {
+        Instant::now() >= until || self.shutdown.is_draining()
     }
 
     fn open(&self, page: Page, from: u64) -> Result<Reply, Answer> {

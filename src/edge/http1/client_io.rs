@@ -5,7 +5,7 @@
 //! own where hyper would write a bare one or nothing at all.
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -22,9 +22,10 @@ use super::turn::Turn;
 use crate::edge::clocks::{Clocks, WriteClock};
 use crate::edge::guard::MAX_FIELDS;
 use crate::edge::rewound::Rewound;
-use crate::gather::poll_write_gathered;
 use crate::headers::surplus::{SHOWN, Surplus};
 use crate::time::LazyDeadline;
+
+mod writing;
 
 /// How much of the next requests is taken from the socket while one is under way. Beyond it the client's departure is
 /// noticed only with the answer.
@@ -310,14 +311,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         Poll::Pending
     }
 
-    fn after_write(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if result.is_pending() {
-            // No flush will follow.
-            self.watch(cx);
-        }
-        self.writing.after(cx, result)
-    }
-
     /// hyper's own answers – it writes without an exchange only to refuse a head – are ours to word.
     fn swallow(&mut self, first: &[u8], length: usize) -> Poll<io::Result<usize>> {
         self.refusal.get_or_insert(Refusal::of_answer(first));
@@ -339,72 +332,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<S> {
             At::Body(body) => this.poll_body(cx, buf, body),
             At::Behind => this.poll_end(cx),
         }
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        if !this.turn.is_exchange() {
-            return this.swallow(buf, buf.len());
-        }
-        let result = Pin::new(&mut this.stream).poll_write(cx, buf);
-        this.after_write(cx, result)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        if !this.turn.is_exchange() {
-            let length = bufs.iter().map(|buf| buf.len()).sum();
-            return this.swallow(bufs.first().map_or(&[], |buf| buf), length);
-        }
-        let result = poll_write_gathered(Pin::new(&mut this.stream), cx, bufs);
-        this.after_write(cx, result)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    /// hyper flushes with an empty buffer: behind an answered exchange, that is the end of it.
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let result = Pin::new(&mut this.stream).poll_flush(cx);
-        ready!(this.writing.after(cx, result))?;
-        this.catch_up();
-        if this.turn.flushed() {
-            cx.waker().wake_by_ref();
-        }
-        if matches!(this.at, At::Behind) && this.turn.is_answered() {
-            this.turn.ended();
-            this.at = At::Head(HeadScanner::default());
-            this.query = QuoteScanner::default();
-            this.surplus.expect_head();
-            this.has_served = true;
-            // hyper was told that there is nothing to read and does not ask again by itself: wake it for what is held,
-            // or start the clock of idleness here.
-            // Empty lines, which some clients send behind a body, are no request.
-            let has_begun = this.held.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
-            if has_begun {
-                this.turn.head_began();
-            }
-            this.waiting.set(Instant::now() + if has_begun { this.clocks.head } else { this.clocks.idle });
-            match this.reader.take() {
-                Some(reader) if !this.held.is_empty() => reader.wake(),
-                _ => drop(this.waiting.poll(cx)),
-            }
-        } else {
-            this.watch(cx);
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// hyper flushes what it has and then shuts down. The farewell is [`close`](Self::close)'s.
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
