@@ -52,7 +52,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 0 | [`ids`], [`time`], [`size`], [`secret`], [`gather`], [`trust`] |
+//! | 0 | [`ids`], [`time`], [`size`], [`secret`], [`gather`], [`hearing`], [`trust`] |
 //! | 1 | [`shutdown`], [`telemetry`], [`stats`], [`headers`], [`dialect`], [`job`], [`answer`] |
 //! | 2 | [`body`], [`store`] |
 //! | 3 | [`upstream`], [`recording`] |
@@ -75,6 +75,7 @@ pub mod dialect;
 pub mod edge;
 pub mod gather;
 pub mod headers;
+pub mod hearing;
 pub mod ids;
 pub mod job;
 pub mod queue;

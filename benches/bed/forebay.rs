@@ -41,6 +41,8 @@ pub fn environment(command: &mut Command, port: u16, upstream: std::net::SocketA
     // What is measured is the proxy; and several at once would want one folder.
     command.env("STORE", "off");
     command.env("LOG_LEVEL", "WARN");
+    // The store works on a thread of its own, now and then, and none of the cases makes a job.
+    command.env("STORE", "off");
     if protocol == Protocol::Http2 {
         command.env("UPSTREAM_HTTP2", "prior-knowledge");
     }

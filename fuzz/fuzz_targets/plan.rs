@@ -1,8 +1,8 @@
 //! Any sequence of events: the properties at the head of `src/race/plan.rs` hold, and every race ends.
 //!
-//! An input is a header – attempts; bits: no repeating, mode once, hedging; deadline; pause – and then two bytes for each
-//! event: what happens, and to whom or for how long. Where the plan asks for an attempt, the next event is the budget's
-//! answer.
+//! An input is a header – attempts; bits: no repeating, mode once, hedging, overflow at the last deadline, overflow after
+//! one and a half deadlines, no deadline; deadline; pause – and then two bytes for each event: what happens, and to whom or
+//! for how long. Where the plan asks for an attempt, the next event is the budget's answer.
 
 #![no_main]
 
@@ -11,7 +11,7 @@ use std::iter::repeat;
 use std::time::Duration;
 
 use forebay::ids::AttemptNo;
-use forebay::race::{Input, Limits, Mode, Plan, Quality, Step, Trouble, Why};
+use forebay::race::{Input, Limits, Mode, OverflowPoint, Plan, Quality, Step, Trouble, Why};
 use forebay::time::Offset;
 use libfuzzer_sys::fuzz_target;
 
@@ -20,10 +20,14 @@ fuzz_target!(|data: &[u8]| {
     let deadline = Duration::from_millis(u64::from(*deadline) + 1);
     let limits = Limits {
         max_attempts: u32::from(attempts % 5) + 1,
-        deadline,
+        deadline: (bits & 32 == 0).then_some(deadline),
         hedge_after: (bits & 4 != 0).then_some(deadline / 4),
         may_repeat: bits & 1 == 0,
         mode: if bits & 2 == 0 { Mode::Race } else { Mode::Once },
+        overflow: OverflowPoint {
+            after: (bits & 16 != 0).then_some(deadline * 3 / 2),
+            at_last_deadline: bits & 8 != 0,
+        },
     };
     let pause = Duration::from_millis((*pause).into());
     let mut race = Race {
@@ -40,6 +44,8 @@ fuzz_target!(|data: &[u8]| {
         has_replaced: false,
         has_failed: false,
         is_spoilt: false,
+        is_refused: false,
+        is_open: false,
         is_over: false,
     };
     race.tell(Input::Start);
@@ -48,6 +54,9 @@ fuzz_target!(|data: &[u8]| {
     }
     race.run_out();
 });
+
+/// What a missed deadline is.
+const MISSED: Trouble = Trouble { may_have_reached: true, is_stale: false, had_connection: true };
 
 /// What the plan waits for an answer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +101,10 @@ struct Race<D> {
     has_failed: bool,
     /// Something may have reached the upstream that must not be repeated.
     is_spoilt: bool,
+    /// The question of just now was answered with no.
+    is_refused: bool,
+    /// It has overflown, and nobody has decided yet what becomes of it.
+    is_open: bool,
     is_over: bool,
 }
 
@@ -109,7 +122,7 @@ impl<D: Iterator<Item = Duration>> Race<D> {
             return self.answer(what.is_multiple_of(2));
         }
         let no = (0..detail % 6).fold(AttemptNo::FIRST, |no, _| no.next());
-        match what % 6 {
+        match what % 8 {
             0 => {
                 self.now = self.now.after(Duration::from_millis(detail.into()));
                 self.tell(Input::Time);
@@ -122,6 +135,9 @@ impl<D: Iterator<Item = Duration>> Race<D> {
             }
             // News that nobody asked for.
             4 => self.tell(Input::Granted),
+            6 => self.go_on(),
+            7 if self.is_open && !self.is_over => self.adopt(detail),
+            7 => {}
             _ if detail == 0xff => self.tell(Input::ClientFault),
             _ => self.tell(Input::Refused(Why::Budget)),
         }
@@ -167,8 +183,27 @@ impl<D: Iterator<Item = Duration>> Race<D> {
         assert!(!matches!(self.leave, Leave::Again(_)), "4: not replaced");
     }
 
+    /// Nobody takes it over, whether it is open or not.
+    fn go_on(&mut self) {
+        self.is_open = false;
+        self.tell(Input::GoOn);
+    }
+
+    /// Somebody takes it over. What goes on is alone and has no deadline.
+    fn adopt(&mut self, connected: u8) {
+        let has_connection = |no: AttemptNo| connected >> no.get() & 1 != 0;
+        let oldest = self.flights.keys().copied().find(|no| has_connection(*no));
+        assert_eq!(self.plan.adopt(has_connection), oldest, "14: not the oldest that has a connection");
+        self.flights.retain(|no, _| Some(*no) == oldest);
+        self.held.clear();
+        self.limits = Limits { max_attempts: 0, deadline: None, hedge_after: None, ..self.limits };
+        (self.leave, self.is_open, self.is_over) = (Leave::Nothing, false, oldest.is_none());
+        self.tell(Input::Time);
+    }
+
     fn answer(&mut self, grant: bool) {
         let asked = std::mem::replace(&mut self.asked, Asked::Nothing);
+        self.is_refused = !grant;
         if grant {
             let mut from = self.now;
             if asked == Asked::Retry {
@@ -179,8 +214,9 @@ impl<D: Iterator<Item = Duration>> Race<D> {
             self.tell(Input::Granted);
         } else {
             self.tell(Input::Refused(Why::Budget));
-            assert!(asked == Asked::Hedge || self.is_over, "8: goes on without a grant");
+            assert!(asked == Asked::Hedge || self.is_over || self.is_open, "8: goes on without a grant");
         }
+        self.is_refused = false;
     }
 
     /// Tells the plan, and does what the driver does: tells it more until there is something to wait for.
@@ -190,11 +226,8 @@ impl<D: Iterator<Item = Duration>> Race<D> {
             self.check(step);
             match step {
                 _ if self.is_over => return,
-                Step::Wait(_) | Step::AskRetry | Step::AskHedge => return,
-                Step::Drop(no) => {
-                    let missed = Trouble { may_have_reached: true, is_stale: false, had_connection: true };
-                    return self.failed(no, missed);
-                }
+                Step::Wait(_) | Step::Overflow | Step::AskRetry | Step::AskHedge => return,
+                Step::Drop(no) => return self.failed(no, MISSED),
                 Step::Launch { .. } | Step::Commit(_) | Step::GiveUp(_) => {}
             }
             step = self.plan.step(self.now, Input::Time);
@@ -204,12 +237,22 @@ impl<D: Iterator<Item = Duration>> Race<D> {
 
     fn check(&mut self, step: Step) {
         assert!(!self.is_over || step == Step::Wait(None), "1: {step:?} after the end");
+        if self.is_open {
+            let may_be = matches!(step, Step::Wait(None) | Step::Commit(_) | Step::GiveUp(Why::Client));
+            assert!(may_be || matches!(self.leave, Leave::Again(_)), "12: {step:?} while it was open");
+        }
         match step {
             Step::Launch { no, fresh } => self.launched(no, fresh),
             Step::Drop(no) => {
-                let written =
-                    self.flights.get(&no).expect("2: ended twice").written.expect("5: dropped while uploading");
-                assert!(written.after(self.limits.deadline) <= self.now, "5: dropped too early");
+                assert!(self.flights.contains_key(&no), "2: ended twice");
+                assert!(self.has_missed(no), "5: dropped too early");
+            }
+            Step::Overflow => {
+                let is_late = self.limits.overflow.after.is_some_and(|after| Offset::new(after) <= self.now);
+                let is_last = self.is_refused || !self.may_race() || !self.may_follow();
+                assert!(is_late || self.is_at_last_deadline() && is_last, "11: nobody asked for it");
+                self.limits.overflow = OverflowPoint::NEVER;
+                self.is_open = true;
             }
             Step::Commit(no) => {
                 assert!(self.held.iter().any(|(held, _)| *held == no), "2: committed what has no head");
@@ -225,7 +268,8 @@ impl<D: Iterator<Item = Duration>> Race<D> {
                 self.is_over = true;
             }
             Step::AskRetry => {
-                assert!(self.flights.is_empty() && !self.is_spoilt, "6: asked for what must not be repeated");
+                assert!(self.flights.is_empty() || self.is_at_last_deadline(), "7: asked beside one in flight");
+                assert!(!self.is_spoilt, "6: asked for what must not be repeated");
                 assert!(self.may_follow(), "3: asked for one too many");
                 assert!(self.held.iter().all(|(_, retry_from)| retry_from.is_some()), "9: retried with a head at hand");
                 self.asked = Asked::Retry;
@@ -239,11 +283,24 @@ impl<D: Iterator<Item = Duration>> Race<D> {
                 self.asked = Asked::Hedge;
             }
             Step::Wait(until) => {
-                assert!(self.is_over || until.is_some(), "10: waits for nothing");
+                let is_timeless = self.limits.deadline.is_none() && !self.flights.is_empty();
+                assert!(self.is_over || until.is_some() || self.is_open || is_timeless, "10: waits for nothing");
                 self.until = until;
             }
         }
         assert!(self.plan.attempts() == self.highest.max(1));
+    }
+
+    fn has_missed(&self, no: AttemptNo) -> bool {
+        let written = self.flights.get(&no).and_then(|flight| flight.written);
+        written.zip(self.limits.deadline).is_some_and(|(written, deadline)| written.after(deadline) <= self.now)
+    }
+
+    /// The only attempt in flight has missed its deadline, and that may be an overflow.
+    fn is_at_last_deadline(&self) -> bool {
+        let mut flights = self.flights.keys();
+        let only = flights.next().filter(|_| flights.next().is_none() && self.held.is_empty());
+        self.limits.overflow.at_last_deadline && only.is_some_and(|no| self.has_missed(*no))
     }
 
     fn launched(&mut self, no: AttemptNo, fresh: bool) {
@@ -268,18 +325,24 @@ impl<D: Iterator<Item = Duration>> Race<D> {
         }
     }
 
-    /// From here on all requests are written at once, nobody answers, and the budgets grant everything.
+    /// From here on all requests are written at once, nobody answers or takes the race over, and the budgets grant
+    /// everything. What has no deadline fails.
     fn run_out(&mut self) {
         // Each attempt takes a write, a deadline, a hedge, a question and a pause; a clock may be looked at early once.
-        for _ in 0..12 * self.limits.max_attempts {
+        // And there may be an overflow.
+        for _ in 0..12 * self.limits.max_attempts.max(1) + 2 {
             if self.is_over {
                 return;
             }
             let unwritten = self.flights.iter().find(|(_, flight)| flight.written.is_none()).map(|(no, _)| *no);
             if self.asked != Asked::Nothing {
                 self.answer(true);
+            } else if self.is_open {
+                self.go_on();
             } else if let Some(no) = unwritten {
                 self.written(no);
+            } else if let (None, Some((no, _))) = (self.limits.deadline, self.flights.first_key_value()) {
+                self.failed(*no, MISSED);
             } else {
                 let until = self.until.expect("10: waits for nothing");
                 self.now = self.now.max(until);

@@ -28,23 +28,23 @@ pub(super) async fn open(
             return Ok(None);
         }
     };
-    if timeout(PATIENCE, answer(&store)).await.is_ok() {
-        warn(&store).await;
-    } else {
+    if timeout(PATIENCE, answer(&store)).await.is_err() {
         tracing::warn!("the store does not answer yet: what needs none is served, and jobs once it does");
-        let (store, cutting) = (Arc::clone(&store), shutdown.cutting());
-        tasks.spawn(async move {
-            tokio::select! {
-                () = cutting => {}
-                () = answer(&store) => warn(&store).await,
-            }
-        });
     }
+    // Beside the start, which waits no longer than that.
+    let (answering, cutting) = (Arc::clone(&store), shutdown.cutting());
+    tasks.spawn(async move {
+        tokio::select! {
+            () = cutting => {}
+            () = warn(&answering) => {}
+        }
+    });
     Ok(Some(store))
 }
 
-/// Says what should be changed about it.
+/// Says what should be changed about it, once it answers.
 async fn warn(store: &Metered) {
+    answer(store).await;
     for warning in store.warnings().await.unwrap_or_default() {
         tracing::warn!("{warning}");
     }

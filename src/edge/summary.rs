@@ -1,6 +1,7 @@
 //! One summary line per exchange.
 
 use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +17,13 @@ use crate::telemetry::Escaped;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What is known of an exchange. Counted, and written to the log, once: when its response has ended, however it ended.
+///
+/// In a box: it passes through every hand from the request to the last byte of the answer.
 #[derive(Debug)]
-pub(super) struct Summary {
+pub(super) struct Summary(Box<Known>);
+
+#[derive(Debug)]
+pub(super) struct Known {
     start: Instant,
     peer: IpAddr,
     method: Method,
@@ -36,7 +42,7 @@ pub(super) struct Summary {
 impl Summary {
     pub(super) fn new(peer: IpAddr, method: Method, path: &str, stats: Arc<RouteStats>) -> Self {
         stats.in_flight.rise();
-        Self {
+        Self(Box::new(Known {
             start: Instant::now(),
             peer,
             method,
@@ -48,7 +54,7 @@ impl Summary {
             to_headers: None,
             is_health: false,
             is_written: false,
-        }
+        }))
     }
 
     /// The answer is forebay's own.
@@ -77,7 +83,23 @@ impl Summary {
         self.request_id = if is_logged() { headers.get(REQUEST_ID).cloned() } else { None };
         self.to_headers = self.timeline.committed_at().map(|at| at.duration_since(self.start));
     }
+}
 
+impl Deref for Summary {
+    type Target = Known;
+
+    fn deref(&self) -> &Known {
+        &self.0
+    }
+}
+
+impl DerefMut for Summary {
+    fn deref_mut(&mut self) -> &mut Known {
+        &mut self.0
+    }
+}
+
+impl Known {
     fn write(&mut self, end: End, bytes: u64) {
         if std::mem::replace(&mut self.is_written, true) {
             return;
@@ -128,13 +150,13 @@ fn millis(duration: Duration) -> f64 {
 
 impl Report for Summary {
     fn ended(&mut self, end: End, bytes: u64) {
-        self.write(end, bytes);
+        self.0.write(end, bytes);
     }
 }
 
 impl Drop for Summary {
     /// Nobody reported an end: the exchange itself was dropped, because its client left.
     fn drop(&mut self) {
-        self.write(End::ClientGone, 0);
+        self.0.write(End::ClientGone, 0);
     }
 }

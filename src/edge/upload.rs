@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 
 use super::http2::Stream;
 use super::outgoing::Carrier;
+use crate::hearing;
 
 /// The body of a request. Dropped before its end, it leaves the rest to its stream.
 pub(super) struct Upload {
@@ -37,7 +38,7 @@ impl Body for Upload {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        self.incoming.as_mut().map_or(Poll::Ready(None), |incoming| Pin::new(incoming).poll_frame(cx))
+        self.incoming.as_mut().map_or(Poll::Ready(None), |incoming| hearing::poll_frame(Pin::new(incoming), cx))
     }
 
     fn is_end_stream(&self) -> bool {

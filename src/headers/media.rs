@@ -1,6 +1,6 @@
 //! Media types in fields.
 
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
 /// Whether a field lists a media type, its parameters aside (RFC 9110 §8.3.1, §12.5.1).
 pub fn lists(headers: &HeaderMap, name: &HeaderName, media_type: &str) -> bool {
@@ -8,7 +8,10 @@ pub fn lists(headers: &HeaderMap, name: &HeaderName, media_type: &str) -> bool {
         let essence = item.split(|byte| *byte == b';').next().unwrap_or_default();
         essence.trim_ascii().eq_ignore_ascii_case(media_type.as_bytes())
     };
-    headers.get_all(name).iter().any(|line| line.as_bytes().split(|byte| *byte == b',').any(is_it))
+    // Most lines are too short: `application/json` is shorter than all that is looked for.
+    let may_have_it = |line: &&HeaderValue| line.len() >= media_type.len();
+    let mut lines = headers.get_all(name).iter().filter(may_have_it);
+    lines.any(|line| line.as_bytes().split(|byte| *byte == b',').any(is_it))
 }
 
 /// Whether a response to be sent is a stream of events that an event of ours could follow: as text, and of open length.
@@ -20,8 +23,6 @@ pub fn is_open_event_stream(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]

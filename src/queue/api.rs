@@ -16,6 +16,8 @@ use crate::store::{PIECE, Page, Topic};
 
 /// News can be lost: so often is looked all the same.
 const LOOK: Duration = Duration::from_secs(1);
+/// What is read of a response while only its end is waited for: a short answer as a whole, and little of a long one in vain.
+const GLANCE: usize = 4096;
 
 /// What a request to the jobs API is answered with.
 #[derive(Debug)]
@@ -72,7 +74,7 @@ impl Queue {
         let mut watch = None;
         loop {
             let record = self.record(job, headers).await?;
-            if record.status.is_final() || Instant::now() >= until {
+            if record.status.is_final() || self.is_over(until) {
                 return Ok(Reply::Document(record.document().to_string()));
             }
             match &mut watch {
@@ -89,12 +91,13 @@ impl Queue {
         let until = Instant::now() + wait;
         let mut watch = None;
         loop {
-            let page = self.store().read(job, wanted.from, PIECE).await.map_err(|error| unstored(&error))?;
+            let most = if wanted.follow || watch.is_none() { PIECE } else { GLANCE };
+            let page = self.store().read(job, wanted.from, most).await.map_err(|error| unstored(&error))?;
             let page = page.filter(|page| self.shows(&page.record, headers)).ok_or_else(not_found)?;
             if wanted.is_ready(&page)? {
                 return self.open(page, wanted.from);
             }
-            if Instant::now() >= until {
+            if self.is_over(until) {
                 let message = "The job has no response yet. Ask again later, or wait for it with ?wait=30.";
                 return Err(Answer::new(Code::JobNotReady, message).retry_after(1));
             }
@@ -105,6 +108,11 @@ impl Queue {
                 }
             }
         }
+    }
+
+    /// Whether a wait has come to its end. It does not hold up the end of the process.
+    fn is_over(&self, until: Instant) -> bool {
+        Instant::now() >= until || self.shutdown.is_draining()
     }
 
     fn open(&self, page: Page, from: u64) -> Result<Reply, Answer> {

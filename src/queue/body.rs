@@ -142,3 +142,73 @@ impl Body for Stored {
         if self.trailers.is_some() { SizeHint::default() } else { SizeHint::with_exact(self.left) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use http::{HeaderName, HeaderValue};
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::store::single::Single;
+
+    /// A body that was put in pieces; the last one is short.
+    async fn put(store: &Arc<dyn Store>, job: JobId, count: u32) -> NewBody {
+        for index in 0..count {
+            let length = if index + 1 == count { 5 } else { PIECE };
+            store.put_body(job, index, vec![u8::try_from(index).unwrap(); length].into()).await.unwrap();
+        }
+        NewBody::Pieces { count, length: u64::from(count - 1) * PIECE as u64 + 5 }
+    }
+
+    async fn sent(payload: &Payload) -> Result<(u64, usize), ()> {
+        let (mut length, mut trailers) = (0, 0);
+        match payload {
+            Payload::Kept(snapshot) => {
+                let all = snapshot.replay().collect().await.unwrap();
+                trailers = all.trailers().map_or(0, HeaderMap::len);
+                length = all.to_bytes().len() as u64;
+            }
+            Payload::Passing(passing) => {
+                while let Some(frame) = poll_fn(|cx| passing.poll_frame(cx)).await {
+                    match frame.map_err(|_| ())?.into_data() {
+                        Ok(data) => length += data.len() as u64,
+                        Err(frame) => trailers = frame.into_trailers().unwrap().len(),
+                    }
+                }
+            }
+        }
+        Ok((length, trailers))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_is_there_however_often_the_store_is_away_meanwhile() {
+        let single = Single::new();
+        let (store, job) = (Arc::clone(&single) as Arc<dyn Store>, single.lease().job);
+        let trailers = HeaderMap::from_iter([(HeaderName::from_static("x-sum"), HeaderValue::from_static("1"))]);
+        for (count, is_kept) in [(2, true), (8, false)] {
+            let body = put(&store, job, count).await;
+            let NewBody::Pieces { length, .. } = body else { panic!() };
+            single.is_away_for(300);
+            let kept = load(&store, &Quota::new(1 << 30), job, body, &trailers, 0).await.unwrap();
+            assert_eq!(matches!(kept.payload, Payload::Kept(_)), is_kept);
+            assert_eq!(sent(&kept.payload).await, Ok((length, 1)));
+            assert!(!kept.is_lost.load(Relaxed));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_of_which_a_piece_is_gone_is_lost() {
+        let single = Single::new();
+        let (store, job) = (Arc::clone(&single) as Arc<dyn Store>, single.lease().job);
+        let quota = Quota::new(1 << 30);
+        put(&store, job, 2).await;
+        let small = NewBody::Pieces { count: 3, length: 2 * PIECE as u64 };
+        assert!(load(&store, &quota, job, small, &HeaderMap::new(), 0).await.is_err());
+        let large = NewBody::Pieces { count: 9, length: 8 * PIECE as u64 };
+        let kept = load(&store, &quota, job, large, &HeaderMap::new(), 0).await.unwrap();
+        assert_eq!(sent(&kept.payload).await, Err(()));
+        assert!(kept.is_lost.load(Relaxed));
+    }
+}

@@ -22,7 +22,7 @@ use crate::race::{self, Committed, Course, Expectation, Mode, RaceEnd, Timeline}
 use crate::recording::{Unwritten, Writer};
 use crate::routes::{EndToEnd, Onward, Route};
 use crate::store::{Batch, Claimed, NewBody, Settle, Standing, StoreError};
-use crate::telemetry::Escaped;
+use crate::telemetry::{Escaped, in_span};
 use crate::time::{Human, LazyDeadline};
 use crate::upstream::{Outbound, ResponseBody};
 
@@ -139,12 +139,14 @@ impl Execution {
     }
 
     /// Goes on until there is a result, the job's time is over, the lease is lost, or the process is cut.
-    pub(super) async fn watched(&mut self, limit: Duration, result: impl Future<Output = Outcome>) -> Outcome {
+    pub(super) async fn watched(&mut self, limit: Duration, result: impl Future<Output = Outcome> + Send) -> Outcome {
+        let lease = self.kept.lease();
+        let span = tracing::debug_span!("job", id = %lease.job, execution = lease.execution.get());
         tokio::select! {
             biased;
             () = self.kept.lost() => Outcome::Lost,
             () = self.queue.shutdown.cutting() => Outcome::Cut,
-            outcome = timeout(limit, result) => outcome.unwrap_or_else(|_| Outcome::Failed(timed_out(limit))),
+            outcome = timeout(limit, in_span(span, result)) => outcome.unwrap_or_else(|_| Outcome::Failed(timed_out(limit))),
         }
     }
 

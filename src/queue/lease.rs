@@ -125,3 +125,93 @@ impl Drop for Kept {
         self.keeper.held().remove(&self.lease);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+    use crate::shutdown::Tasks;
+    use crate::store::single::Single;
+
+    const LEASE: Duration = Duration::from_secs(30);
+    const TICK: Duration = Duration::from_secs(10);
+
+    struct Bench {
+        store: Arc<Single>,
+        keeper: Arc<Keeper>,
+        shutdown: Shutdown,
+        tasks: Tasks,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let (store, shutdown, tasks) = (Single::new(), Shutdown::default(), Tasks::default());
+            let keeper = Keeper::new(Arc::clone(&store) as _, LEASE);
+            tasks.spawn(Arc::clone(&keeper).run(shutdown.clone()));
+            Self { store, keeper, shutdown, tasks }
+        }
+
+        fn keep(&self) -> Kept {
+            self.keeper.keep(self.store.lease())
+        }
+
+        fn tell(&self) {
+            self.store.changes().tell(Topic::Cancelled(self.store.lease().job));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_is_renewed_stands_until_it_is_dropped() {
+        let bench = Bench::new();
+        let mut kept = bench.keep();
+        assert!(timeout(10 * LEASE, kept.lost()).await.is_err());
+        assert_eq!(bench.keeper.count(), 1);
+        bench.shutdown.cut();
+        sleep(LEASE).await;
+        assert_eq!(bench.tasks.len(), 1, "what is still held is still renewed");
+        drop(kept);
+        assert_eq!(bench.keeper.count(), 0);
+        bench.tasks.finished().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_another_has_is_lost_with_the_next_renewal() {
+        let bench = Bench::new();
+        let mut kept = bench.keep();
+        sleep(LEASE).await;
+        bench.store.has_taken_the_lease();
+        let start = Instant::now();
+        kept.lost().await;
+        assert!(start.elapsed() <= TICK);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_the_store_is_away_a_lease_stands_for_its_time_and_no_longer() {
+        let bench = Bench::new();
+        let mut kept = bench.keep();
+        sleep(LEASE + TICK / 2).await;
+        bench.store.is_away_for(2);
+        assert!(timeout(10 * LEASE, kept.lost()).await.is_err(), "it came back in time");
+        bench.store.is_away_for(u32::MAX);
+        let start = Instant::now();
+        kept.lost().await;
+        let silent = start.elapsed();
+        assert!(silent + TICK >= LEASE && silent <= LEASE + TICK, "{silent:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn news_of_a_job_that_is_gone_is_believed_once_the_store_says_so_too() {
+        let bench = Bench::new();
+        let mut kept = bench.keep();
+        // The first renewal of all is at once.
+        sleep(TICK / 2).await;
+        bench.tell();
+        assert!(timeout(Duration::from_secs(1), kept.lost()).await.is_err());
+        bench.store.has_taken_the_lease();
+        let start = Instant::now();
+        bench.tell();
+        kept.lost().await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+}

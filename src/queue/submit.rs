@@ -190,3 +190,62 @@ impl Intake {
         Ok((NewBody::Pieces { count: self.pieces, length: self.length }, self.fingerprint))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::single::Single;
+
+    fn asked() -> Asked {
+        Asked {
+            route: "default".into(),
+            owner: None,
+            method: Method::POST,
+            target: "/x?y".into(),
+            headers: HeaderMap::new(),
+            was_framed: true,
+            timeout: Duration::from_secs(300),
+            retention: Duration::from_secs(3600),
+            forwarded_is_known: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_small_body_stays_with_its_job_and_a_large_one_goes_ahead_in_whole_pieces() {
+        for (length, pieces) in [
+            (0, &[][..]),
+            (INLINE, &[]),
+            (INLINE + 1, &[INLINE + 1]),
+            (PIECE, &[PIECE]),
+            (2 * PIECE + 1, &[PIECE, PIECE, 1]),
+        ] {
+            // However it comes.
+            for chunk in [1000, PIECE - 1, 3 * PIECE] {
+                let single = Single::new();
+                let mut intake = Intake::new(&(Arc::clone(&single) as Arc<dyn Store>), &asked());
+                for data in vec![7; length].chunks(chunk) {
+                    intake.push(Bytes::copy_from_slice(data)).await.unwrap();
+                }
+                let body = intake.finish().await.unwrap().0;
+                let put = single.pieces();
+                let put: Vec<usize> = (0..).map_while(|index| put.get(&index).map(Bytes::len)).collect();
+                assert_eq!(put, pieces, "{length} in chunks of {chunk}");
+                match body {
+                    NewBody::Inline(bytes) => assert_eq!((bytes.len(), pieces.len()), (length, 0)),
+                    NewBody::Pieces { count, length: all } => {
+                        assert_eq!((count as usize, all), (pieces.len(), length as u64));
+                    }
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_away_is_said_to_be_so_at_once() {
+        let single = Single::new();
+        single.is_away_for(1);
+        let mut intake = Intake::new(&(Arc::clone(&single) as Arc<dyn Store>), &asked());
+        let pushed = intake.push(vec![0; PIECE].into()).await;
+        assert!(matches!(pushed, Err(StoreError::Unavailable(_))));
+    }
+}

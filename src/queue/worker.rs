@@ -7,15 +7,12 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::{Queue, execution};
-use crate::store::{Claimed, Claims, NewBody, Topic};
+use crate::store::{Claims, Topic};
 
 /// News can be lost: so often is looked all the same.
 const LOOK: Duration = Duration::from_secs(1);
 /// The pause after a claim that the store did not answer.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
-/// A claim that gives so many jobs, or so many bytes of them, may have left others behind for the next one.
-const FULL_JOBS: usize = 100;
-const FULL_BYTES: usize = 1 << 20;
 /// How often is looked for what is past its time.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -52,7 +49,7 @@ pub(super) async fn work(queue: Arc<Queue>) {
             }
         };
         count(&queue, &claims);
-        let (is_all, next) = (claims.jobs.len() < most.min(FULL_JOBS) && bytes(&claims) < FULL_BYTES, claims.next);
+        let (is_all, next) = (claims.jobs.len() < most, claims.next);
         let mut first = Some(first);
         for job in claims.jobs {
             let place = match first.take() {
@@ -76,15 +73,6 @@ pub(super) async fn work(queue: Arc<Queue>) {
             }
         }
     }
-}
-
-/// How much of what was claimed came with it.
-fn bytes(claims: &Claims) -> usize {
-    let of = |job: &Claimed| match &job.body {
-        NewBody::Inline(body) => job.request.len() + body.len(),
-        NewBody::Pieces { .. } => job.request.len(),
-    };
-    claims.jobs.iter().map(of).sum()
 }
 
 fn count(queue: &Queue, claims: &Claims) {

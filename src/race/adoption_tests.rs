@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use tokio::io::AsyncWriteExt;
-use tokio::time::sleep;
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
 
 use super::track::{
-    BODY, Exchange, OK, after, at_last_deadline, body_of, is_closed, next, outbound, race, read_request, track,
+    BODY, Exchange, OK, Track, after, at_last_deadline, body_of, is_closed, next, outbound, race, read_request, track,
 };
 use super::{Adopted, BudgetSettings, RaceEnd, RetryBudget, Timeline};
-use crate::upstream::Failure;
+use crate::upstream::{Failure, Outbound};
 
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 100\r\n\r\nbusy";
 
@@ -176,4 +177,62 @@ async fn a_pooled_connection_that_dies_under_an_adopted_attempt_is_replaced() {
         assert_eq!(exchange.timeline.stats().retries.get(), 0, "it is no further attempt");
     };
     let (_second, ()) = tokio::join!(script, job);
+}
+
+/// What owns all that a race borrows, in a task of its own: the race, the job if there is one, and its result. `client` is
+/// the way back to the exchange, and tells when that is gone.
+async fn task(track: Track, outbound: Outbound, mut client: oneshot::Sender<String>) -> Option<String> {
+    let mut exchange = Exchange::new();
+    let end = tokio::select! {
+        biased;
+        () = client.closed() => return None,
+        end = exchange.race(&track, &outbound, after(5)) => end,
+    };
+    let end = match end {
+        RaceEnd::Overflowed(overflowed) => exchange.stores(overflowed, 1).await,
+        end => end,
+    };
+    let RaceEnd::Overflowed(overflowed) = end else { panic!("{end:?}") };
+    let adopted = overflowed.adopt(&mut exchange.timeline).unwrap();
+    // That nobody hears it is no reason to stop: the job is stored.
+    let _ = client.send(format!("202: {}", exchange.timeline));
+    result(adopted).await.0.ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_task_of_its_own_an_attempt_outlives_its_client_once_it_is_adopted() {
+    for (leaves_after, has_result) in [(3, false), (60, true)] {
+        let mut track = track(1);
+        let (mut upstream, outbound) = (track.take_upstream(), outbound(b"hello").await);
+        let (sender, mut client) = oneshot::channel();
+        let task = tokio::spawn(task(track, outbound, sender));
+        let mut stream = next(&mut upstream).await;
+        sleep(Duration::from_secs(leaves_after)).await;
+        let answer = client.try_recv();
+        drop(client);
+        assert_eq!(answer.ok(), has_result.then(|| "202: 1=adopted@6.0".to_owned()));
+        if has_result {
+            stream.write_all(OK).await.unwrap();
+        } else {
+            assert!(is_closed(&mut stream).await);
+        }
+        assert_eq!(task.await.unwrap(), has_result.then(|| "ok".to_owned()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_adopted_attempt_that_is_dropped_is_closed_and_counted_as_cancelled() {
+    let mut track = track(1);
+    let (mut upstream, outbound, mut exchange) = (track.take_upstream(), outbound(b"hello").await, Exchange::new());
+    let overflowed = exchange.overflows(&track, &outbound, after(5), 5).await;
+    let mut adopted = overflowed.adopt(&mut exchange.timeline).unwrap();
+    // Waiting for its head can be broken off, and begun again.
+    for _ in 0..2 {
+        assert!(timeout(Duration::from_secs(50), adopted.head()).await.is_err());
+    }
+    assert_eq!(adopted.timeline().to_string(), "1=cancelled@105.0", "as it would end now");
+    let mut stream = next(&mut upstream).await;
+    drop(adopted);
+    assert!(is_closed(&mut stream).await);
+    assert_eq!(exchange.timeline.stats().attempts.of("cancelled"), 1);
 }

@@ -10,6 +10,8 @@ mod hedge_budget;
 mod hedge_tests;
 #[cfg(test)]
 mod http2_tests;
+#[cfg(test)]
+mod job_tests;
 mod json;
 #[cfg(test)]
 mod json_tests;

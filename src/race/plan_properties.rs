@@ -92,6 +92,7 @@ enum Leave {
 }
 
 /// The world beside the plan, with its own books.
+#[expect(clippy::struct_excessive_bools, reason = "they are facts of their own: any of them may hold with any other")]
 struct Books<D> {
     plan: Plan<D>,
     limits: Limits,

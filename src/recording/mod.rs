@@ -4,7 +4,11 @@
 //! runs again its readers are cut, never spliced.
 
 mod reader;
+#[cfg(test)]
+mod reader_tests;
 mod writer;
+#[cfg(test)]
+mod writer_tests;
 
 pub use reader::{Reader, Unread};
 pub use writer::{Unwritten, Writer};

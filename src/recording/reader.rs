@@ -142,6 +142,10 @@ impl Reader {
     fn is_read(&self) -> bool {
         self.left == Some(0)
     }
+
+    fn has_trailers(&self) -> bool {
+        self.end.as_ref().is_some_and(|end| !end.trailers.is_empty())
+    }
 }
 
 impl Body for Reader {
@@ -186,12 +190,15 @@ impl Body for Reader {
     }
 
     fn is_end_stream(&self) -> bool {
-        let has_trailers = self.end.as_ref().is_some_and(|end| !end.trailers.is_empty());
-        self.is_over || (self.is_read() && self.waiting.is_empty() && !has_trailers)
+        self.is_over || (self.is_read() && self.waiting.is_empty() && !self.has_trailers())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+        // With trailers it goes out in chunks: a length would leave no place for them.
+        match self.left {
+            Some(left) if !self.has_trailers() => SizeHint::with_exact(left),
+            _ => SizeHint::default(),
+        }
     }
 }
 

@@ -24,6 +24,8 @@ mod open;
 pub mod redis;
 mod settings;
 #[cfg(test)]
+pub(crate) mod single;
+#[cfg(test)]
 mod suite;
 
 use std::fmt;

@@ -16,6 +16,7 @@ use super::pool::Slot;
 use super::sending::SendBody;
 use super::transport::Stream;
 use super::wire::{Gauge, Wire};
+use crate::hearing::Ear;
 use crate::shutdown::Tasks;
 
 /// `MAX_HEADER_BYTES` is for clients; an upstream's head may be this long. The wire sees to the number of its fields.
@@ -53,9 +54,9 @@ impl Connection {
             .map_err(|error| Failure::Connect(ConnectStage::Tcp, error.into()))?;
         // Every request on it hears of its own end; there is nobody else to tell.
         let driver = if may_switch {
-            tasks.spawn(Unheard(connection.with_upgrades()))
+            tasks.spawn(Unheard::new(connection.with_upgrades()))
         } else {
-            tasks.spawn(Unheard(connection))
+            tasks.spawn(Unheard::new(connection))
         };
         Ok(Self { sender, gauge, expires: Instant::now() + age, driver })
     }
@@ -77,13 +78,23 @@ impl Connection {
 }
 
 /// A future of whose end nobody wants to hear. An async block around it would be twice as large.
-struct Unheard<F>(F);
+struct Unheard<F> {
+    future: F,
+    ear: Ear,
+}
+
+impl<F> Unheard<F> {
+    fn new(future: F) -> Self {
+        Self { future, ear: Ear::default() }
+    }
+}
 
 impl<F: Future + Unpin> Future for Unheard<F> {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.0).poll(cx).map(drop)
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { future, ear } = self.get_mut();
+        Pin::new(future).poll(&mut Context::from_waker(ear.of(cx.waker()))).map(drop)
     }
 }
 

@@ -16,6 +16,7 @@ use super::pool::Lease;
 use super::sending::without_forbidden_trailers;
 use super::sharing::Seat;
 use super::upgrade::Switched;
+use crate::hearing;
 
 /// A chunk below this is copied out of hyper's buffer.
 const COPY_BELOW: usize = 2048;
@@ -107,7 +108,7 @@ impl Body for ResponseBody {
         let this = self.get_mut();
         let frame = match &mut this.0 {
             Source::Whole(incoming, _) => {
-                ready!(Pin::new(incoming).poll_frame(cx)).map(|result| result.map_err(Self::Error::from))
+                ready!(hearing::poll_frame(Pin::new(incoming), cx)).map(|result| result.map_err(Self::Error::from))
             }
             Source::Stream(arrival) => ready!(arrival.poll_frame(cx)).map(|result| result.map_err(Self::Error::from)),
             Source::Over => None,

@@ -84,9 +84,14 @@ impl Settings {
         self
     }
 
-    /// Starts it and waits until it accepts connections.
+    /// Starts it and waits until it accepts connections; one that only executes jobs, until it says so.
     #[track_caller]
     pub fn start(self) -> Forebay {
+        if self.environment.iter().any(|(name, value)| name == "ROLES" && value == "worker") {
+            let forebay = self.spawn(0);
+            forebay.wait_log("the start", |log| log.contains("listens for no clients"));
+            return forebay;
+        }
         for _ in 0..5 {
             let port = free_port();
             let mut forebay = self.clone().set("LISTEN_PORT", port).spawn(port);
@@ -242,6 +247,16 @@ impl Forebay {
         self.over = true;
         self.signal(Signal::KILL);
         let _ = self.child.wait();
+    }
+
+    /// It stands still, whoever waits for it.
+    pub fn hang(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// It hangs no more.
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
     }
 
     /// Waits until it accepts no connections any more.

@@ -1,11 +1,15 @@
-//! Jobs: requests that outlive their clients (contract 6), on the embedded store.
+//! Jobs: requests that outlive their clients (contract 6). On the embedded store, where nothing else is said.
 
 mod command;
+mod crash;
 mod executing;
+mod lanes;
+mod memory;
 mod operating;
 mod overflow;
 mod prefer;
 mod reading;
+mod redis;
 mod restarts;
 mod submitting;
 
@@ -85,7 +89,7 @@ fn wait_for(forebay: &Forebay, job: &str, wanted: &str) -> Value {
 
 /// Sends a request that becomes a job, waits until that is completed, and fetches what it came to.
 #[track_caller]
-fn run(forebay: &Forebay, request: &Request) -> Response {
+pub fn run(forebay: &Forebay, request: &Request) -> Response {
     let job = submit(forebay, request);
     wait_for(forebay, &job, "completed");
     forebay.ask(&content_of(&job))
@@ -123,13 +127,17 @@ impl Follower {
 }
 
 /// A folder for as long as the test runs.
-struct ScratchFolder(PathBuf);
+pub struct ScratchFolder(PathBuf);
 
 impl ScratchFolder {
-    fn new() -> Self {
+    pub fn new() -> Self {
         static MADE: AtomicUsize = AtomicUsize::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         Self(Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("it-{}-folder-{number}", std::process::id())))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
     }
 }
 

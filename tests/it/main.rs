@@ -15,9 +15,11 @@ mod expect;
 mod forebay;
 mod frames;
 mod outbound;
+mod redis;
 mod upstream;
 mod websocket_peers;
 
+mod cache;
 mod forwarded;
 mod guard;
 mod h2;

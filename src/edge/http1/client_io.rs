@@ -5,7 +5,7 @@
 //! own where hyper would write a bare one or nothing at all.
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -22,9 +22,10 @@ use super::turn::Turn;
 use crate::edge::clocks::{Clocks, WriteClock};
 use crate::edge::guard::MAX_FIELDS;
 use crate::edge::rewound::Rewound;
-use crate::gather::poll_write_gathered;
 use crate::headers::surplus::{SHOWN, Surplus};
 use crate::time::LazyDeadline;
+
+mod writing;
 
 /// How much of the next requests is taken from the socket while one is under way. Beyond it the client's departure is
 /// noticed only with the answer.
@@ -284,6 +285,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         Poll::Ready(Ok(()))
     }
 
+    /// Notices that the client has left, while its answer is awaited or on its way. hyper would keep a buffer for that; and
+    /// it asks for a flush whenever it has been polled, so this is done then.
+    fn watch(&mut self, cx: &mut Context<'_>) {
+        if matches!(self.at, At::Behind) && !self.has_ended && self.poll_end(cx).is_ready() {
+            self.turn.client_left();
+        }
+    }
+
     /// Behind the body there is nothing for hyper but the end of the stream.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
@@ -323,70 +332,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<S> {
             At::Body(body) => this.poll_body(cx, buf, body),
             At::Behind => this.poll_end(cx),
         }
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        if !this.turn.is_exchange() {
-            return this.swallow(buf, buf.len());
-        }
-        let result = Pin::new(&mut this.stream).poll_write(cx, buf);
-        this.writing.after(cx, result)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        if !this.turn.is_exchange() {
-            let length = bufs.iter().map(|buf| buf.len()).sum();
-            return this.swallow(bufs.first().map_or(&[], |buf| buf), length);
-        }
-        let result = poll_write_gathered(Pin::new(&mut this.stream), cx, bufs);
-        this.writing.after(cx, result)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    /// hyper flushes with an empty buffer: behind an answered exchange, that is the end of it.
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let result = Pin::new(&mut this.stream).poll_flush(cx);
-        ready!(this.writing.after(cx, result))?;
-        this.catch_up();
-        if this.turn.flushed() {
-            cx.waker().wake_by_ref();
-        }
-        if matches!(this.at, At::Behind) && this.turn.is_answered() {
-            this.turn.ended();
-            this.at = At::Head(HeadScanner::default());
-            this.query = QuoteScanner::default();
-            this.surplus.expect_head();
-            this.has_served = true;
-            // hyper was told that there is nothing to read and does not ask again by itself: wake it for what is held,
-            // or start the clock of idleness here.
-            // Empty lines, which some clients send behind a body, are no request.
-            let has_begun = this.held.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
-            if has_begun {
-                this.turn.head_began();
-            }
-            this.waiting.set(Instant::now() + if has_begun { this.clocks.head } else { this.clocks.idle });
-            match this.reader.take() {
-                Some(reader) if !this.held.is_empty() => reader.wake(),
-                _ => drop(this.waiting.poll(cx)),
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// hyper flushes what it has and then shuts down. The farewell is [`close`](Self::close)'s.
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }

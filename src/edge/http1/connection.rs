@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -25,6 +25,7 @@ use crate::edge::exchange::exchange;
 use crate::edge::outgoing::{Carrier, OutBody};
 use crate::edge::{Edge, EdgeSettings, respond, tunnel, wording};
 use crate::headers::Arrival;
+use crate::hearing::Ear;
 use crate::telemetry::in_span;
 use crate::time::LazyDeadline;
 
@@ -63,11 +64,11 @@ where
 /// The one place where hyper's defaults for clients are decided.
 ///
 /// Its clocks are off: the socket has better ones. No `Date` is added. A client that closes its sending side counts as
-/// gone (`half_close`), because otherwise none would. hyper reads a hundred fields, and is not shown more.
+/// gone, because otherwise none would; the socket sees to that, too (`half_close`: hyper does not). hyper reads a hundred fields, and is not shown more.
 fn builder(settings: &EdgeSettings) -> Builder {
     let mut builder = Builder::new();
     builder
-        .half_close(false)
+        .half_close(true)
         .header_read_timeout(None)
         .auto_date_header(false)
         .max_header_size(settings.max_header_bytes.as_usize())
@@ -84,6 +85,7 @@ where
     let mut draining = pin!(edge.shutdown.draining());
     let mut cutting = pin!(edge.shutdown.cutting());
     let (mut is_asked, mut is_draining, mut last) = (false, false, LazyDeadline::default());
+    let mut ear = Ear::default();
     poll_fn(|cx| {
         // Asked once, so that it wakes this task; from then on a load says the same.
         if !is_draining && (!is_asked || edge.shutdown.is_draining()) {
@@ -94,7 +96,8 @@ where
             last.set(Instant::now() + LAST_BYTES);
         }
         // Whatever ended it was answered or logged where it happened.
-        if Pin::new(&mut *connection).poll(cx).is_ready() || last.poll(cx).is_ready() {
+        let ended = Pin::new(&mut *connection).poll(&mut Context::from_waker(ear.of(cx.waker())));
+        if ended.is_ready() || turn.has_client_left() || last.poll(cx).is_ready() {
             return Poll::Ready(());
         }
         if is_draining && turn.is_idle() { Poll::Ready(()) } else { Poll::Pending }

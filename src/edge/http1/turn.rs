@@ -31,6 +31,8 @@ pub(in crate::edge) struct Turn {
     /// The length of the body as it was read before hyper did, if hyper was given bytes of it.
     foreseen: AtomicU64,
     is_ambiguous: AtomicBool,
+    /// The client has gone away in the middle of an exchange.
+    has_left: AtomicBool,
     /// A response that broke off waits until all of it that came is with the client.
     flush: AtomicU8,
     /// Where a `"` belongs in the query of the request at hand; see `quotes`.
@@ -119,6 +121,16 @@ impl Turn {
     /// The response's last byte is in hyper's hands.
     pub(in crate::edge) fn answered(&self) {
         self.stage.store(ANSWERED, Relaxed);
+    }
+
+    /// The client has gone away in the middle of an exchange: nobody waits for the answer.
+    pub(super) fn client_left(&self) {
+        self.has_left.store(true, Relaxed);
+    }
+
+    /// Whether it has.
+    pub(super) fn has_client_left(&self) -> bool {
+        self.has_left.load(Relaxed)
     }
 
     /// Neither an exchange nor a byte of a request.

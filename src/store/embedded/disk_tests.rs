@@ -5,16 +5,16 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rusqlite::{Connection, ErrorCode, ffi};
+use rusqlite::{Connection, ErrorCode, StatementStatus, ffi};
 use tokio::task::JoinSet;
 
 use super::desk::{Outcome, Trouble};
 use super::fixture::Folder;
 use super::{Desk, EmbeddedStore};
 use crate::ids::{ExecutionNo, JobId};
-use crate::job::{Lease, Title};
+use crate::job::{Idempotency, Lease, Title};
 use crate::store::suite::Limits;
-use crate::store::{Batch, NewBody, NewJob, PIECE, Settle, Standing, Start, Store, StoreError, Submitted};
+use crate::store::{Batch, NewBody, NewJob, PIECE, Retried, Settle, Standing, Start, Store, StoreError, Submitted};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -164,6 +164,20 @@ async fn what_was_erased_is_in_no_file_any_more() {
 }
 
 #[tokio::test]
+async fn no_query_is_planned_again_because_its_limit_is_another() {
+    let (_folder, store) = opened().await;
+    let planned_again = |desk: &Desk| -> Outcome<i32> {
+        let mut query = desk.sql.prepare_cached("SELECT id FROM jobs WHERE kept_until <= ?1 LIMIT ?2")?;
+        for limit in 1..9 {
+            assert_eq!(query.query_map([limit, limit], |_| Ok(()))?.count(), 0);
+        }
+        Ok(query.get_status(StatementStatus::RePrepare))
+    };
+    assert_eq!(store.writing.ask(planned_again).await, Ok(0));
+    assert_eq!(store.reading.ask(planned_again).await, Ok(0));
+}
+
+#[tokio::test]
 async fn a_body_that_no_job_followed_is_dropped_after_its_time() {
     let (_folder, store) = opened().await;
     let (followed, abandoned) = (job("followed"), JobId::random());
@@ -216,6 +230,27 @@ async fn what_is_large_is_removed_bit_by_bit_and_the_file_becomes_small_again() 
     let length = |name| fs::metadata(folder.path().join(name)).unwrap().len();
     assert!(length("store.db") < 20 << 20, "{}", length("store.db"));
     assert_eq!(length("store.db-wal"), 0);
+}
+
+#[tokio::test]
+async fn a_job_whose_time_is_over_is_gone_before_it_is_swept() {
+    let (_folder, store) = opened().await;
+    let key = Idempotency { scope: [1; 32], fingerprint: [1; 32] };
+    let keyed = || NewJob { idempotency: Some(key), ..job("keyed") };
+    let first = keyed();
+    store.submit(first.clone()).await.unwrap();
+    let lease = claimed(&store).await;
+    let settle = Some(Settle::Failed { error: "lost: a test".into(), retention: Duration::ZERO });
+    store.record(lease, Batch { settle, ..Batch::default() }).await.unwrap();
+    assert_eq!(store.counts().await.unwrap().failed, 1);
+    assert_eq!(store.status(first.id).await, Ok(None));
+    assert!(store.read(first.id, 0, PIECE).await.unwrap().is_none());
+    assert_eq!(store.list(None, None, 9).await, Ok(vec![]));
+    assert_eq!(store.retry(first.id).await, Ok(Retried::Unknown));
+    assert_eq!(store.submit(keyed()).await, Ok(Submitted::Accepted(None)));
+    assert_eq!(store.delete(first.id).await, Ok(false));
+    let counts = store.counts().await.unwrap();
+    assert_eq!((counts.failed, counts.queued), (0, 1));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::folder::OpenError;
@@ -140,8 +141,7 @@ const BUSY: Duration = Duration::from_secs(2);
 pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     let failed = |error| OpenError::sqlite(path, error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut sql = Connection::open_with_flags(path, flags).map_err(failed)?;
-    sql.busy_timeout(BUSY).map_err(failed)?;
+    let mut sql = connect(path, flags).map_err(failed)?;
     // First of all, so that what belongs to somebody else is left as it is.
     let version = version(&sql, path, STEPS.len())?;
     set_up(&sql).map_err(failed)?;
@@ -152,13 +152,18 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
 /// Opens a database that another connection of this process writes.
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let open = || -> rusqlite::Result<Connection> {
-        let sql = Connection::open_with_flags(path, flags)?;
-        sql.busy_timeout(BUSY)?;
-        sql.pragma_update(None, "cache_size", -16_384)?;
-        Ok(sql)
-    };
-    open().map_err(|error| OpenError::sqlite(path, error))
+    connect(path, flags).map_err(|error| OpenError::sqlite(path, error))
+}
+
+/// What both connections have in common.
+fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let sql = Connection::open_with_flags(path, flags)?;
+    sql.busy_timeout(BUSY)?;
+    // KiB.
+    sql.pragma_update(None, "cache_size", -16_384)?;
+    // Or else every query with a LIMIT is planned anew for every value of that.
+    sql.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(sql)
 }
 
 /// How the connection that writes goes about it.
@@ -173,8 +178,6 @@ fn set_up(sql: &Connection) -> rusqlite::Result<()> {
     sql.pragma_update(None, "secure_delete", "ON")?;
     // Pages in the log before they move into the database, about 8 MiB.
     sql.pragma_update(None, "wal_autocheckpoint", 2000)?;
-    // KiB.
-    sql.pragma_update(None, "cache_size", -16_384)?;
     sql.pragma_update(None, "temp_store", "MEMORY")
 }
 

@@ -85,3 +85,23 @@ fn a_folder_belongs_to_one_process() {
     assert_relayed(&second.get("/"), 200, "ok");
     assert_relayed(&second.ask(&get("/").field("Prefer", "respond-async")), 200, "ok");
 }
+
+#[test]
+fn a_job_that_takes_its_worker_along_three_times_is_parked() {
+    let upstream = FakeUpstream::start();
+    let folder = ScratchFolder::new();
+    let settings = kept(&upstream, &folder).set("QUEUE_CONCURRENCY", 1);
+    upstream.answer_with(|seen, _| if seen.path() == "/bad" { stall() } else { answer(200).body("done").into() });
+    let mut forebay = settings.clone().start();
+    let (bad, good) = (submit(&forebay, &get("/bad")), submit(&forebay, &get("/good")));
+    for crashes in 1..=3 {
+        upstream.wait("the next execution", |seen| seen.iter().filter(|seen| seen.path() == "/bad").count() == crashes);
+        forebay.kill();
+        forebay = settings.clone().start();
+    }
+    wait_for(&forebay, &good, "completed");
+    let parked = wait_for(&forebay, &bad, "failed");
+    assert!(parked["error"].as_str().unwrap().starts_with("poisoned: "), "{parked}");
+    assert_eq!(parked["attempts"], 3, "{parked}");
+    assert_eq!(upstream.seen().len(), 4);
+}
