@@ -14,10 +14,14 @@ use crate::store::single::Single;
 use crate::store::{Batch, PIECE, Settle, Standing, Store};
 
 async fn write(store: &Single, at: u64, data: &'static [u8], is_last: bool) {
-    let head = StoredHead { status: StatusCode::OK, headers: HeaderMap::new() };
     let trailers = HeaderMap::from_iter([(HeaderName::from_static("x-sum"), HeaderValue::from_static("1"))]);
-    let end = StoredEnd { trailers }.encode().into();
-    let settle = is_last.then_some(Settle::Completed { end, retention: Duration::from_secs(3600) });
+    write_to(store, at, data, is_last.then_some(StoredEnd { trailers })).await;
+}
+
+async fn write_to(store: &Single, at: u64, data: &'static [u8], end: Option<StoredEnd>) {
+    let head = StoredHead { status: StatusCode::OK, headers: HeaderMap::new() };
+    let retention = Duration::from_secs(3600);
+    let settle = end.map(|end| Settle::Completed { end: end.encode().into(), retention });
     let head = (at == 0).then(|| head.encode().into());
     let data = vec![Bytes::from_static(data)];
     assert_eq!(store.record(store.lease(), Batch { head, at, data, settle }).await, Ok(Standing::Held));
@@ -62,7 +66,7 @@ async fn what_is_recorded_is_read_at_once_and_what_comes_then_as_it_comes() {
 #[tokio::test(start_paused = true)]
 async fn a_complete_recording_has_a_length_and_ends_with_it() {
     let store = Single::new();
-    write(&store, 0, b"0123456789", true).await;
+    write_to(&store, 0, b"0123456789", Some(StoredEnd::default())).await;
     store.reads_at_most(4);
     for from in [0, 3, 10] {
         let reader = open(&store, from).await;
