@@ -33,6 +33,7 @@ const KEEPER: &str = r#"
 echo $!
 read -r word
 kill -9 $!
+wait
 [ "$word" = keep ] || rm -rf -- "$0"
 "#;
 

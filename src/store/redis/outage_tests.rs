@@ -1,6 +1,5 @@
 //! A server that is away, hangs, or comes back as another: calls fail, and nothing else does.
 
-use std::future::Future;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
